@@ -1,0 +1,51 @@
+export type Protocol = 'chat' | 'responses'
+export type Engine = 'vllm' | 'sglang' | 'llamacpp' | 'ollama' | 'lmstudio' | 'homing-sim' | 'unknown'
+
+/** One inference server as the operator declared it. Durations in milliseconds. */
+export type BackendConfig = {
+  readonly id: string
+  /** Without a trailing slash and without `/v1`. */
+  readonly url: string
+  readonly protocol: Protocol | 'auto'
+  readonly key: string | null
+  readonly headers: Readonly<Record<string, string>>
+  /** Public name -> served name; null: as served. */
+  readonly models: Readonly<Record<string, string>> | null
+  readonly contextTokens: number | null
+  readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly firstTokenMs: number | null }
+  /** PEM text of an own certificate authority. */
+  readonly ca: string | null
+}
+
+/** A model that a backend offers. */
+export type ServedModel = {
+  /** The name clients use. */
+  readonly name: string
+  /** The name the engine wants. */
+  readonly served: string
+  readonly contextTokens: number | null
+}
+
+/**
+ * A backend as the router sees it now; one live object per backend, the same for its whole life.
+ * `index` is a small dense number, never reused while the process lives: parallel arrays are indexed by it.
+ */
+export interface Backend {
+  readonly id: string
+  readonly index: number
+  readonly config: BackendConfig
+  readonly engine: Engine
+  readonly protocols: ReadonlySet<Protocol>
+  /** By public name. Empty until the first successful probe unless configured. */
+  readonly models: ReadonlyMap<string, ServedModel>
+  readonly vision: boolean | null
+  /** Concurrent sequences the engine says it can run (llama.cpp `total_slots`), null where it does not tell. */
+  readonly slots: number | null
+  /** Tokens of KV cache the engine says it has, null where it does not tell. */
+  readonly cacheCapacityTokens: number | null
+  readonly healthy: boolean
+  readonly draining: boolean
+  readonly probed: boolean
+  /** Why it is not healthy, in one phrase for people; null when it is. */
+  readonly trouble: string | null
+}

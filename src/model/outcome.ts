@@ -1,0 +1,25 @@
+import type { Backend } from './backend.ts'
+import type { BlockChain } from './turn.ts'
+import type { Usage } from './usage.ts'
+
+/** What happened to a dispatched turn; everything that learns reads this and nothing else. */
+export type Outcome = {
+  readonly backend: Backend
+  readonly model: string
+  readonly tenant: string
+  readonly sessionId: string
+  readonly status: 'completed' | 'incomplete' | 'failed' | 'cancelled'
+  /** The prompt's chain, and the chain with the answer appended (equal when nothing was generated). */
+  readonly promptChain: BlockChain
+  readonly fullChain: BlockChain
+  readonly expectedCachedTokens: number
+  readonly expectedPromptTokens: number
+  readonly usage: Usage | null
+  /** From dispatch to the first output, null when there was none. Milliseconds. */
+  readonly ttftMs: number | null
+  /** From the first to the last output. */
+  readonly decodeMs: number | null
+  /** Other requests this process had in flight at the backend when this one was dispatched. */
+  readonly inFlightAtDispatch: number
+  readonly queuedTokensAtDispatch: number
+}

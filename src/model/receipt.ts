@@ -1,0 +1,39 @@
+import type { SessionSource } from './turn.ts'
+import type { DecisionReason } from './decision.ts'
+
+/** Why an answer went where it went, and what came of it. Holds no text of the conversation. */
+export type Receipt = {
+  readonly id: string
+  readonly requestId: string
+  readonly createdAtMs: number
+  readonly endpoint: string
+  readonly model: string
+  readonly session: { readonly id: string; readonly source: SessionSource }
+  readonly backendId: string
+  readonly servedModel: string
+  readonly protocol: string
+  readonly reason: DecisionReason
+  readonly promptTokens: { readonly expected: number; readonly actual: number | null }
+  readonly cachedTokens: { readonly expected: number; readonly actual: number | null }
+  readonly outputTokens: number | null
+  readonly ttftMs: number | null
+  readonly totalMs: number | null
+  readonly queuedMs: number
+  readonly decideMicroseconds: number
+  readonly candidates: readonly {
+    readonly backendId: string
+    readonly expectedCachedTokens: number
+    readonly waitSeconds: number
+    readonly prefillSeconds: number
+    readonly decodeSeconds: number
+    readonly regretSeconds: number
+    readonly costSeconds: number
+  }[]
+  readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]
+  /** Backends tried before this one, and why they failed. */
+  readonly failovers: readonly { readonly backendId: string; readonly why: string }[]
+  /** Hosted tools and fields that were offered but left out of what the engine sees. */
+  readonly omitted: readonly string[]
+  readonly outcome: 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled'
+  readonly trouble: string | null
+}

@@ -1,0 +1,61 @@
+import type { ConversationItem, StoredItem } from './item.ts'
+import type { JsonObject } from './json.ts'
+import type { Decision } from './decision.ts'
+import type { StoredResponse } from './response.ts'
+
+export type Endpoint = 'responses' | 'chat' | 'completions' | 'embeddings'
+
+/** What a client asked for, validated, before anything was looked up. */
+export type Turn = {
+  readonly endpoint: 'responses' | 'chat'
+  readonly tenant: string
+  readonly requestId: string
+  readonly receivedAtMs: number
+  readonly model: string
+  /** Responses: the new items only. Chat: the whole history, as items. */
+  readonly input: readonly ConversationItem[]
+  readonly instructions: string | null
+  /** `undefined`: left out, so the parent's tools apply. */
+  readonly tools: readonly JsonObject[] | undefined
+  readonly previousResponseId: string | null
+  readonly conversationId: string | null
+  readonly store: boolean
+  readonly stream: boolean
+  /** The client's own name for the session (header), null when it gave none. See the identity ladder in docs/lineage.md. */
+  readonly sessionHint: string | null
+  /** `prompt_cache_key`: a cache group, not a session. */
+  readonly cacheKey: string | null
+  readonly maxOutputTokens: number | null
+  /** The body as parsed; unknown fields are passed through from here. */
+  readonly body: JsonObject
+}
+
+/**
+ * A prefix in blocks: `hashes[i]` names everything up to the end of block i (a chained hash), so two chains with the
+ * same `hashes[i]` have the same text up to there. Positions are in canonical characters, see `kv/chain.ts`.
+ */
+export type BlockChain = {
+  /** Two unsigned 32-bit halves a block: [low0, high0, low1, high1, ...]; `length` blocks are valid. */
+  readonly hashes: Uint32Array
+  readonly length: number
+  readonly blockCharacters: number
+  /** All canonical characters, the unfinished last block included. */
+  readonly totalCharacters: number
+}
+
+/** A turn whose history is known. */
+export type ResolvedTurn = Turn & {
+  /** Everything the model is to see, in order, without instructions. */
+  readonly context: readonly ConversationItem[]
+  /** Ids of the stored context (parent's context); the new items follow. */
+  readonly newItems: readonly StoredItem[]
+  readonly contextItemIds: readonly string[]
+  readonly effectiveTools: readonly JsonObject[]
+  readonly chain: BlockChain
+  readonly parent: StoredResponse | null
+  readonly session: { readonly id: string; readonly source: SessionSource }
+}
+
+export type SessionSource = 'header' | 'conversation' | 'previous_response' | 'agent' | 'prefix' | 'new'
+
+export type PlacedTurn = { readonly turn: ResolvedTurn; readonly decision: Decision }
