@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { BackendConfig } from '../model/backend.ts'
+import { backendUrl, hostAndPort } from './address.ts'
+import { describe, formatPath, isMapping, Place, Section } from './place.ts'
+import type { Reader } from './place.ts'
+import { ConfigError } from './problem.ts'
+import type { ConfigProblem } from './problem.ts'
+import { duration, identifier, integer, oneOf, orNone, secret, text } from './values.ts'
+
+const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'timeouts', 'ca']
+const TIMEOUT_KEYS = ['connect', 'idle', 'first_token']
+
+export const BACKEND_DEFAULTS = {
+  protocol: 'auto',
+  /** How long a connection may take to open. */
+  connectMs: 2000,
+  /** How long a stream may be silent after its first output. */
+  idleMs: 60_000,
+  /** How long the first output may take; null: as long as it takes. */
+  firstTokenMs: null,
+} as const satisfies { protocol: BackendConfig['protocol'] } & BackendConfig['timeouts']
+
+/** Homing sets these itself, or they belong to one connection. */
+const RESERVED_HEADERS = new Set([
+  'accept-encoding', 'connection', 'content-encoding', 'content-length', 'content-type', 'expect', 'host', 'keep-alive',
+  'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+])
+
+/** Where a declaration comes from: a file may name variables and files of this machine, a request may not. */
+export type Origin = {
+  readonly env: Readonly<Record<string, string | undefined>> | null
+  /** Folder that `ca` is relative to; null: `ca` is the PEM text itself. */
+  readonly folder: string | null
+}
+
+/** One declared backend. */
+export function backendReader(origin: Origin): Reader<BackendConfig> {
+  return (value, place) => {
+    const section = new Section(value, place, KEYS)
+    if (!isMapping(value)) return undefined
+    const url = section.required('url', backendUrl)
+    const times = new Section(section.raw('timeouts') ?? {}, place.at('timeouts'), TIMEOUT_KEYS)
+    const config = {
+      protocol: section.read<BackendConfig['protocol']>(
+        'protocol', oneOf('chat', 'responses', 'auto'), BACKEND_DEFAULTS.protocol,
+      ),
+      key: section.read<string | null>('key', secret(origin.env), null),
+      headers: section.read('headers', headersReader(origin), {}),
+      models: section.read<BackendConfig['models']>('models', modelNames, null),
+      contextTokens: section.read<number | null>('context_tokens', integer(1), null),
+      timeouts: {
+        connectMs: times.read('connect', duration(1), BACKEND_DEFAULTS.connectMs),
+        idleMs: times.read('idle', duration(1), BACKEND_DEFAULTS.idleMs),
+        firstTokenMs: times.read<number | null>('first_token', orNone(duration(1)), BACKEND_DEFAULTS.firstTokenMs),
+      },
+      ca: section.read<string | null>('ca', certificate(origin.folder), null),
+    }
+    if (config.key !== null && config.headers['authorization'] !== undefined) {
+      place.at('headers').at('authorization').problem("'key' already sends this header; keep one of the two")
+    }
+    const id = section.read<string | undefined>('id', identifier, url === undefined ? undefined : hostAndPort(url))
+    if (url === undefined || id === undefined) return undefined
+    if (config.ca !== null && !url.startsWith('https:')) place.at('ca').problem('needs an https:// url')
+    return { id, url, ...config }
+  }
+}
+
+/** A backend declared over HTTP. Throws ConfigError with every problem. */
+export function parseBackend(value: unknown): BackendConfig {
+  const problems: ConfigProblem[] = []
+  const place = new Place([], (path, message) => problems.push({ path: formatPath(path), message, line: null }))
+  const backend = backendReader({ env: null, folder: null })(value, place)
+  if (backend === undefined || problems.length > 0) throw new ConfigError(problems, null)
+  return backend
+}
+
+function headersReader(origin: Origin): Reader<Readonly<Record<string, string>>> {
+  const readValue = secret(origin.env)
+  return (value, place) => {
+    if (!isMapping(value)) return place.problem(`expected a mapping of names to values, but got ${describe(value)}`)
+    const headers: Record<string, string> = {}
+    for (const [given, content] of Object.entries(value)) {
+      const name = given.toLowerCase()
+      // RFC 9110 token.
+      if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name)) place.at(given).problem('is not a header name')
+      else if (RESERVED_HEADERS.has(name)) place.at(given).problem('is set by Homing itself')
+      else if (headers[name] !== undefined) place.at(given).problem('is given twice')
+      else headers[name] = readValue(content, place.at(given)) ?? ''
+    }
+    return headers
+  }
+}
+
+/** Public name -> served name, or a list of names that are the same on both sides. */
+const modelNames: Reader<Readonly<Record<string, string>>> = (value, place) => {
+  const models: Record<string, string> = Object.create(null) as Record<string, string>
+  if (Array.isArray(value)) {
+    value.forEach((entry: unknown, index) => {
+      const name = text(entry, place.at(index))
+      if (name !== undefined) models[name] = name
+    })
+  } else if (isMapping(value)) {
+    for (const [name, served] of Object.entries(value)) models[name] = text(served, place.at(name)) ?? name
+  } else {
+    return place.problem(`expected a mapping of public to served names, but got ${describe(value)}`)
+  }
+  return Object.keys(models).length === 0 ? place.problem('names no model; leave it out to offer all') : { ...models }
+}
+
+function certificate(folder: string | null): Reader<string> {
+  return (value, place) => {
+    const given = text(value, place)
+    if (given === undefined) return undefined
+    let pem = given
+    if (folder !== null) {
+      try {
+        pem = readFileSync(resolve(folder, given), 'utf8')
+      } catch (cause) {
+        return place.problem(`cannot read '${given}': ${cause instanceof Error ? cause.message : String(cause)}`)
+      }
+    }
+    if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem
+    return place.problem(folder === null ? 'expected the PEM text of a certificate' : `'${given}' holds no PEM certificate`)
+  }
+}
