@@ -1,0 +1,69 @@
+import type { Database } from './sqlite-driver.ts'
+import { StorageError } from './storage-error.ts'
+
+/**
+ * Rowid tables with a unique text id, small columns first (large values in `WITHOUT ROWID` tables are slower).
+ *
+ *   item               one item, once per tenant. `refs`: how many times responses and conversations hold it;
+ *                      `unused_since_ms` is set when a deleted conversation was the last holder.
+ *   text               tools and long instructions, once per tenant and content (agents resend 30 KB of them each turn).
+ *   response           `context`: rows of input and output items in order (row-list.ts). `base`: the response whose
+ *                      whole context this one continues; it holds the first `base_length` entries through `base` and
+ *                      the others itself, so a save costs O(new items). A deleted response with continuations keeps its
+ *                      row, without id and content, until the last of them is gone.
+ *   conversation_item  the order of a conversation.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE item (
+    row INTEGER PRIMARY KEY, refs INTEGER NOT NULL, unused_since_ms INTEGER, tenant TEXT NOT NULL, id TEXT NOT NULL,
+    body TEXT NOT NULL, UNIQUE (tenant, id));
+  CREATE INDEX item_unused ON item (unused_since_ms) WHERE unused_since_ms IS NOT NULL;
+  CREATE TABLE text (
+    row INTEGER PRIMARY KEY, tenant TEXT NOT NULL, hash BLOB NOT NULL, body TEXT NOT NULL, UNIQUE (tenant, hash));
+  CREATE TABLE response (
+    row INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT, created_at_ms INTEGER NOT NULL,
+    base INTEGER, base_length INTEGER NOT NULL, input_length INTEGER NOT NULL, tools INTEGER, instructions INTEGER,
+    context BLOB NOT NULL, record TEXT, UNIQUE (tenant, id));
+  CREATE INDEX response_age ON response (created_at_ms) WHERE id IS NOT NULL;
+  CREATE INDEX response_base ON response (base) WHERE base IS NOT NULL;
+  CREATE INDEX response_tools ON response (tools) WHERE tools IS NOT NULL;
+  CREATE INDEX response_instructions ON response (instructions) WHERE instructions IS NOT NULL;
+  CREATE TABLE conversation (
+    row INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
+    used_at_ms INTEGER NOT NULL, last_response INTEGER, metadata TEXT NOT NULL, UNIQUE (tenant, id));
+  CREATE INDEX conversation_used ON conversation (used_at_ms);
+  CREATE TABLE conversation_item (
+    conversation INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL,
+    PRIMARY KEY (conversation, position), UNIQUE (conversation, item)) WITHOUT ROWID;
+  `,
+]
+
+/** "Homi": marks the file as ours. */
+const APPLICATION_ID = 0x486f6d69
+
+export const migrate = (database: Database, nowMs: number): void => {
+  const first = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
+  const { application_id: application } = database.prepare('PRAGMA application_id').get() as { application_id: number }
+  if (first.tables > 0 && application !== APPLICATION_ID) {
+    throw new StorageError('corrupt', 'The file is an SQLite database of another program.')
+  }
+  database.exec(`
+    BEGIN IMMEDIATE;
+    PRAGMA application_id = ${APPLICATION_ID};
+    CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at_ms INTEGER NOT NULL);
+    COMMIT`)
+  const { version } = database.prepare('SELECT coalesce(max(version), 0) AS version FROM schema_version').get() as {
+    version: number
+  }
+  if (version > MIGRATIONS.length) {
+    throw new StorageError(
+      'newer_schema',
+      `The store has schema version ${version}; this program knows versions up to ${MIGRATIONS.length}.`,
+    )
+  }
+  MIGRATIONS.slice(version).forEach((sql, index) => {
+    const next = version + index + 1
+    database.exec(`BEGIN IMMEDIATE; ${sql}; INSERT INTO schema_version VALUES (${next}, ${Math.floor(nowMs)}); COMMIT`)
+  })
+}
