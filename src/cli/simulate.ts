@@ -48,9 +48,8 @@ export const simulate = async (args: readonly string[]): Promise<number> => {
     const blockTokens = values['block-tokens'] !== undefined
       ? positiveInteger('block-tokens', values['block-tokens'])
       : values.profile === 'prefill-fifo' ? DEFAULT_SPEED.blockTokens : REALISTIC_BLOCK_TOKENS
-    const flags = { ...values, 'cache-blocks': values['cache-blocks'] ?? defaultCacheBlocks(blockTokens) }
     fleetServer = await startFleetServer({
-      fleet: fleetFromFlags(flags, backends, blockTokens),
+      fleet: fleetFromFlags(values, backends, blockTokens),
       host: values.host,
       port,
       timeFactor: positive('time-factor', values['time-factor']),
@@ -72,7 +71,3 @@ export const simulate = async (args: readonly string[]): Promise<number> => {
   await close()
   return 0
 }
-
-/** The same capacity in tokens whatever the block size. */
-const defaultCacheBlocks = (blockTokens: number): string =>
-  String(Math.max(1, Math.floor((DEFAULT_SPEED.cacheBlocks * DEFAULT_SPEED.blockTokens) / blockTokens)))

@@ -40,7 +40,7 @@ export async function probeBackend(get: ProbeGet, config: BackendConfig, known: 
     return { ok: true, description: await describe(ask, config, listed, known) }
   } catch (cause) {
     if (cause instanceof ProbeFailure) return { ok: false, kind: cause.kind, why: cause.message }
-    throw cause
+    return { ok: false, kind: 'unreachable', why: cause instanceof Error ? cause.message : String(cause) }
   }
 }
 

@@ -1,0 +1,36 @@
+import { ConfigError, loadConfig } from '../config.ts'
+import type { Config } from '../config.ts'
+import type { Command } from './command.ts'
+
+export const check: Command = {
+  name: 'check',
+  summary: 'check a configuration file',
+  description:
+    'Reads a configuration file and prints everything that is wrong with it, each with line, path and the nearest valid\n' +
+    'key. Contacts no backend. Exits with 0 when the file is valid, with 1 when it is not.',
+  positionals: ['FILE'],
+  options: {},
+  run(input, terminal) {
+    const file = input.positionals[0] ?? ''
+    try {
+      const config = loadConfig({ file, env: terminal.env })
+      terminal.print(`${file}: valid; ${summary(config)}`)
+      return Promise.resolve(0)
+    } catch (cause) {
+      if (!(cause instanceof ConfigError)) throw cause
+      const { length } = cause.problems
+      terminal.complain(`${cause.message}\n${file}: ${length} ${length === 1 ? 'problem' : 'problems'}`)
+      return Promise.resolve(1)
+    }
+  },
+}
+
+function summary({ listen, backends, tenants, store }: Config): string {
+  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
+  return [
+    `listens on ${host}:${listen.port}`,
+    `${backends.length} ${backends.length === 1 ? 'backend' : 'backends'}`,
+    tenants.length === 0 ? 'no tenants' : `${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}`,
+    store.path === null ? 'store in memory' : `store in ${store.path}`,
+  ].join(', ')
+}

@@ -1,0 +1,139 @@
+import { request } from 'undici'
+import { isObject } from '../model/json.ts'
+import type { JsonObject, JsonValue } from '../model/json.ts'
+import { textOption, UsageError } from './command.ts'
+import type { Command } from './command.ts'
+
+const DEFAULT_URL = 'http://127.0.0.1:8787'
+
+export const explain: Command = {
+  name: 'explain',
+  summary: 'say why an answer went where it went',
+  description:
+    'Asks a running gateway for the receipt of a response (or chat completion) and prints it: where it went, why, what\n' +
+    'every candidate would have cost, and what came of it.',
+  positionals: ['RESPONSE_ID'],
+  options: {
+    url: { type: 'string', value: 'BASE', help: `where the gateway runs; default ${DEFAULT_URL}` },
+    key: { type: 'string', value: 'KEY', help: 'API key; default: the environment variable HOMING_API_KEY' },
+  },
+  async run(input, terminal) {
+    const id = input.positionals[0] ?? ''
+    const base = (textOption(input, 'url') ?? DEFAULT_URL).replace(/\/+$/, '').replace(/\/v1$/, '')
+    if (!/^https?:\/\//.test(base) || !URL.canParse(base)) throw new UsageError(`'${base}' is not an http:// or https:// URL`)
+    const key = textOption(input, 'key') ?? terminal.env['HOMING_API_KEY']
+    const answer = await ask(`${base}/homing/v1/responses/${encodeURIComponent(id)}/decision`, key)
+    if (typeof answer === 'string') {
+      terminal.complain(`homing explain: ${answer}`)
+      return 1
+    }
+    terminal.print(explanation(answer))
+    return 0
+  },
+}
+
+/** The receipt, or why there is none. */
+async function ask(url: string, key: string | undefined): Promise<JsonObject | string> {
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
+  let status: number
+  let body: unknown
+  try {
+    const answer = await request(url, { headers, signal: AbortSignal.timeout(10_000) })
+    status = answer.statusCode
+    body = await answer.body.json().catch(() => null)
+  } catch (cause) {
+    const error = cause as NodeJS.ErrnoException
+    const why = error.code === 'ECONNREFUSED' ? 'nothing listens there' : error.message
+    return `no answer from ${new URL(url).origin}: ${why}; --url says where the gateway runs`
+  }
+  if (status === 200 && isObject(body)) return body
+  const error = isObject(body) && isObject(body['error']) ? body['error']['message'] : null
+  if (typeof error === 'string') return error
+  return `${new URL(url).origin} answered ${status}, but not as Homing does; --url says where the gateway runs`
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  'only-candidate': 'no other backend could take it',
+  home: 'it holds most of this conversation, and that made it the cheapest',
+  'shared-prefix': "another conversation's common beginning is warm there",
+  load: 'the backend that holds this conversation was busier than moving costs',
+  'least-cost': 'nothing of it is warm anywhere; this one costs the fewest seconds',
+  policy: 'the configured policy chose it',
+}
+
+/** A receipt (model/receipt.ts) as text. Read defensively: the gateway may be of another version. */
+export function explanation(receipt: JsonObject): string {
+  const reason = text(receipt['reason'])
+  const session = object(receipt['session'])
+  const chosen = text(receipt['backendId'])
+  const lines = [
+    `${text(receipt['id'])}  ${text(receipt['outcome'])}${receipt['trouble'] ? `: ${text(receipt['trouble'])}` : ''}`,
+    `  went to    ${chosen}, model ${text(receipt['servedModel'])}, by ${text(receipt['protocol'])}`,
+    `  because    ${reason}: ${REASONS[reason] ?? 'see the costs below'}`,
+    `  session    ${text(session['id'])}, known by ${text(session['source'])}`,
+    `  prompt     ${expectedActual(receipt['promptTokens'])} tokens, cached ${expectedActual(receipt['cachedTokens'])}`,
+    `  answer     ${tokens(receipt['outputTokens'])} tokens, first after ${milliseconds(receipt['ttftMs'])}, ` +
+      `all after ${milliseconds(receipt['totalMs'])}`,
+    `  decided    in ${number(receipt['decideMicroseconds'], 0)} us, after waiting ${milliseconds(receipt['queuedMs'])}`,
+  ]
+  for (const failover of objects(receipt['failovers'])) {
+    lines.push(`  failed at  ${text(failover['backendId'])}: ${text(failover['why'])}`)
+  }
+  const omitted = receipt['omitted']
+  if (Array.isArray(omitted) && omitted.length > 0) lines.push(`  left out   ${omitted.map(text).join(', ')}`)
+  lines.push('', ...candidateTable(objects(receipt['candidates']), chosen))
+  for (const filtered of objects(receipt['filteredOut'])) {
+    lines.push(`  ${text(filtered['backendId'])}: not considered, ${text(filtered['by'])}`)
+  }
+  return lines.join('\n').trimEnd()
+}
+
+/** In the order in which they would be tried; seconds. */
+function candidateTable(candidates: readonly JsonObject[], chosen: string): readonly string[] {
+  if (candidates.length === 0) return []
+  const rows = [
+    ['candidate', 'cached tokens', 'wait', 'prefill', 'decode', 'regret', 'cost (s)'],
+    ...candidates.map((candidate) => [
+      `${text(candidate['backendId'])}${candidate['backendId'] === chosen ? ' *' : ''}`,
+      number(candidate['expectedCachedTokens'], 0),
+      ...['waitSeconds', 'prefillSeconds', 'decodeSeconds', 'regretSeconds', 'costSeconds'].map((key) => number(candidate[key], 3)),
+    ]),
+  ]
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  return rows.map((row) => `  ${row.map((cell, column) => pad(cell, widths[column] ?? 0, column)).join('  ')}`.trimEnd())
+}
+
+function pad(cell: string, width: number, column: number): string {
+  return column === 0 ? cell.padEnd(width) : cell.padStart(width)
+}
+
+function expectedActual(value: JsonValue | undefined): string {
+  const pair = object(value)
+  return `${tokens(pair['actual'])} (expected ${tokens(pair['expected'])})`
+}
+
+function tokens(value: JsonValue | undefined): string {
+  return typeof value === 'number' ? number(value, 0) : 'not told'
+}
+
+function milliseconds(value: JsonValue | undefined): string {
+  return typeof value === 'number' ? `${number(value, value < 10 ? 1 : 0)} ms` : 'an unknown time'
+}
+
+function number(value: JsonValue | undefined, decimals: number): string {
+  return typeof value === 'number' ? value.toFixed(decimals) : '-'
+}
+
+/** Control characters never reach the terminal. */
+function text(value: JsonValue | undefined): string {
+  // eslint-disable-next-line no-control-regex
+  return typeof value === 'string' ? value.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ') : '-'
+}
+
+function object(value: JsonValue | undefined): JsonObject {
+  return isObject(value) ? value : {}
+}
+
+function objects(value: JsonValue | undefined): readonly JsonObject[] {
+  return Array.isArray(value) ? value.filter(isObject) : []
+}
