@@ -13,6 +13,8 @@ export type SchedulingRequest = {
   readonly sessionId: string
   /** Where the parent response ran, null when there is none or it is unknown. */
   readonly homeBackendId: string | null
+  /** Prompt and answer tokens of the parent response: what its home held when it ended. Left out where unknown. */
+  readonly homeTokens?: number
   /** The protocol that this conversation has been rendered in so far; kept when possible. */
   readonly protocol: 'chat' | 'responses' | null
   readonly needsVision: boolean

@@ -1,0 +1,137 @@
+import type { InFlight } from '../model/decision.ts'
+
+/**
+ * Work in flight per backend, in the units that cost time: prompt tokens that still have to be computed, and output
+ * tokens that are still expected. Turns before their first token are counted apart from those that only decode: the
+ * former delay the next first token, the latter make every step a little longer.
+ *
+ * Every backend serves its prefills about in order of arrival, so the oldest turn without a first token is the one
+ * being computed. `waitSeconds` is the predicted work of all such turns, less what the oldest has had already. A turn
+ * that overruns its prediction keeps a tenth of it as remaining: it is late, not finished.
+ *
+ * Reads are O(1). Bounded by what is in flight; an entry leaves by `end`, which every dispatch calls exactly once.
+ */
+export class Ledger {
+  readonly #nowMs: () => number
+  readonly #load: BackendLoad[] = []
+
+  constructor(options: { readonly nowMs: () => number }) {
+    this.#nowMs = options.nowMs
+  }
+
+  begin(backendIndex: number, work: Work): InFlight {
+    const load = this.#at(backendIndex)
+    const now = this.#nowMs()
+    const turn: TurnInFlight = {
+      uncachedTokens: Math.max(0, work.uncachedTokens),
+      prefillSeconds: Math.max(0, work.prefillSeconds ?? 0),
+      decodeTokens: Math.max(0, work.expectedOutputTokens),
+      phase: 'prefill',
+    }
+    if (load.prefilling.size === 0) load.oldestSinceMs = now
+    load.prefilling.add(turn)
+    load.running++
+    load.queuedTokens += turn.uncachedTokens
+    load.queuedSeconds += turn.prefillSeconds
+    load.decodeTokens += turn.decodeTokens
+    load.version++
+    return {
+      firstToken: () => this.#firstToken(load, turn),
+      tokens: (n) => {
+        const counted = Math.min(n, turn.decodeTokens)
+        turn.decodeTokens -= counted
+        load.decodeTokens -= counted
+      },
+      end: () => {
+        if (turn.phase === 'ended') return
+        this.#firstToken(load, turn)
+        turn.phase = 'ended'
+        load.running--
+        load.decodeTokens = Math.max(0, load.decodeTokens - turn.decodeTokens)
+        load.version++
+      },
+    }
+  }
+
+  /** Prompt tokens still to be computed by turns before their first token. */
+  queuedPrefillTokens(backendIndex: number): number {
+    return this.#load[backendIndex]?.queuedTokens ?? 0
+  }
+
+  /** Predicted seconds until the backend has answered all turns that wait for their first token. */
+  waitSeconds(backendIndex: number): number {
+    const load = this.#load[backendIndex]
+    if (load === undefined || load.prefilling.size === 0) return 0
+    const [oldest] = load.prefilling
+    const elapsed = (this.#nowMs() - load.oldestSinceMs) / 1000
+    return load.queuedSeconds - Math.min(elapsed, 0.9 * oldest!.prefillSeconds)
+  }
+
+  runningCount(backendIndex: number): number {
+    return this.#load[backendIndex]?.running ?? 0
+  }
+
+  beforeFirstToken(backendIndex: number): number {
+    return this.#load[backendIndex]?.prefilling.size ?? 0
+  }
+
+  decodeTokens(backendIndex: number): number {
+    return this.#load[backendIndex]?.decodeTokens ?? 0
+  }
+
+  /** Changes when a turn begins, gets its first token or ends. */
+  version(backendIndex: number): number {
+    return this.#load[backendIndex]?.version ?? 0
+  }
+
+  #at(backendIndex: number): BackendLoad {
+    for (let next = this.#load.length; next <= backendIndex; next++) {
+      this.#load.push({
+        prefilling: new Set(), oldestSinceMs: 0, running: 0, queuedTokens: 0, queuedSeconds: 0, decodeTokens: 0, version: 0,
+      })
+    }
+    return this.#load[backendIndex]!
+  }
+
+  #firstToken(load: BackendLoad, turn: TurnInFlight): void {
+    if (turn.phase !== 'prefill') return
+    turn.phase = 'decode'
+    const [oldest] = load.prefilling
+    load.prefilling.delete(turn)
+    // The next in line starts now, unless this one overtook it.
+    if (oldest === turn) load.oldestSinceMs = this.#nowMs()
+    load.version++
+    if (load.prefilling.size === 0) {
+      load.queuedTokens = 0
+      load.queuedSeconds = 0
+    } else {
+      load.queuedTokens -= turn.uncachedTokens
+      load.queuedSeconds -= turn.prefillSeconds
+    }
+  }
+}
+
+export type Work = {
+  readonly uncachedTokens: number
+  readonly expectedOutputTokens: number
+  /** Predicted seconds for the uncached part alone. */
+  readonly prefillSeconds?: number
+}
+
+type TurnInFlight = {
+  readonly uncachedTokens: number
+  readonly prefillSeconds: number
+  decodeTokens: number
+  phase: 'prefill' | 'decode' | 'ended'
+}
+
+type BackendLoad = {
+  /** In order of dispatch. */
+  readonly prefilling: Set<TurnInFlight>
+  oldestSinceMs: number
+  running: number
+  queuedTokens: number
+  queuedSeconds: number
+  decodeTokens: number
+  version: number
+}

@@ -1,0 +1,56 @@
+import type { Backend } from '../model/backend.ts'
+import type { InFlight } from '../model/decision.ts'
+import type { Outcome } from '../model/outcome.ts'
+import type { BlockChain } from '../model/turn.ts'
+
+/** What the scheduler reads and tells; compose hands in the real objects, the laboratory its own. */
+
+export interface FleetPort {
+  list(): readonly Backend[]
+}
+
+export interface IndexPort {
+  cachedBlocks(chain: BlockChain, backendIndex: number): number
+  /** The part of the held prefix that several sessions share, and how many ways lead on from it. */
+  trunk(chain: BlockChain, backendIndex: number): { readonly blocks: number; readonly fanOut: number }
+  insert(chain: BlockChain, backendIndex: number, options?: { fromBlock?: number; speculativeUntilMs?: number }): void
+  retract(chain: BlockChain, backendIndex: number): void
+  blocks(backendIndex: number): number
+  chains(backendIndex: number): number
+  capacity(backendIndex: number): number
+  version(backendIndex: number): number
+  neverForgot(backendIndex: number): boolean
+}
+
+export interface LedgerPort {
+  begin(
+    backendIndex: number,
+    work: { readonly uncachedTokens: number; readonly expectedOutputTokens: number; readonly prefillSeconds?: number },
+  ): InFlight
+  queuedPrefillTokens(backendIndex: number): number
+  waitSeconds(backendIndex: number): number
+  runningCount(backendIndex: number): number
+  beforeFirstToken(backendIndex: number): number
+}
+
+export interface LatencyPort {
+  prefillSeconds(uncachedTokens: number, backendIndex: number, model: string): number
+  stepSeconds(others: number, backendIndex: number, model: string): number
+  observe(outcome: Outcome): void
+}
+
+export interface OutputLengthPort {
+  expectedTokens(request: {
+    readonly tenant: string
+    readonly sessionId: string
+    readonly maxOutputTokens: number | null
+  }): number
+  observe(outcome: Outcome): void
+}
+
+/** Corrects the index by what answers report. */
+export interface CalibrationPort {
+  /** Called before the turn's blocks are inserted: afterwards they are fresh. */
+  dispatched(chain: BlockChain, backendIndex: number): void
+  observe(outcome: Outcome): void
+}

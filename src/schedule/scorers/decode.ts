@@ -1,0 +1,13 @@
+import type { Scorer } from '../situation.ts'
+
+/** Seconds to generate the expected answer beside the sequences that run there now. */
+export function decodeScorer(
+  ledger: { runningCount(backendIndex: number): number },
+  latency: { stepSeconds(others: number, backendIndex: number, model: string): number },
+): Scorer {
+  return {
+    name: 'decode',
+    prepare: ({ request, expectedOutputTokens }) => (backend) =>
+      expectedOutputTokens * latency.stepSeconds(ledger.runningCount(backend.index), backend.index, request.model),
+  }
+}

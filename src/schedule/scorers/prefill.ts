@@ -1,0 +1,12 @@
+import type { Scorer } from '../situation.ts'
+
+/** Seconds to compute the part of the prompt that the backend is not expected to hold. */
+export function prefillScorer(latency: {
+  prefillSeconds(uncachedTokens: number, backendIndex: number, model: string): number
+}): Scorer {
+  return {
+    name: 'prefill',
+    prepare: ({ request, cachedTokens }) => (backend, position) =>
+      latency.prefillSeconds(request.promptTokens - cachedTokens[position]!, backend.index, request.model),
+  }
+}
