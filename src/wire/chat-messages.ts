@@ -8,7 +8,7 @@ import type { ConversationItem } from '../model/item.ts'
 import { isObject } from '../model/json.ts'
 import type { JsonObject, JsonValue } from '../model/json.ts'
 import { inputText, outputText } from './normalise-content.ts'
-import { isArray, listed, optionalString, requireName, requireString, wrongType, wrongValue } from './parse-checks.ts'
+import { isArray, listed, requireName, requireString, wrongType, wrongValue } from './parse-checks.ts'
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool']
 
@@ -53,7 +53,7 @@ function pushAssistant(items: ConversationItem[], message: JsonObject, index: nu
 /** Empty where the message has no text of its own. */
 function assistantContent(message: JsonObject, index: number): readonly JsonValue[] {
   const content = message['content'] ?? null
-  const refusal = optionalString(message, 'refusal', '')
+  const refusal = message['refusal'] ?? null
   let parts: JsonValue[] = []
   if (typeof content === 'string') {
     if (content !== '') parts = [outputText(content)]
@@ -61,6 +61,9 @@ function assistantContent(message: JsonObject, index: number): readonly JsonValu
     parts = content.map((part, at) => assistantPart(part, index, at))
   } else if (content !== null) {
     throw wrongType(`messages[${index}].content`, 'a string or an array of content parts', content)
+  }
+  if (refusal !== null && typeof refusal !== 'string') {
+    throw wrongType(`messages[${index}].refusal`, 'a string', refusal)
   }
   if (refusal !== null && refusal !== '') parts.push({ type: 'refusal', refusal })
   return parts
