@@ -3,11 +3,11 @@
  * groups of seven bits, low first. Items of one turn have neighbouring rows, so an entry is one or two bytes where an
  * item id is thirty to fifty: the contexts of a 100-turn conversation with 200 items take about 15 KB together.
  *
- * An entry depends only on what precedes it: list A continues list B exactly when A's bytes start with B's bytes.
+ * A list is continued by appending the bytes of further rows, encoded after its last row (`before`).
  */
-export const encodeRows = (rows: readonly number[]): Uint8Array => {
+export const encodeRows = (rows: readonly number[], before: number = 0): Uint8Array => {
   const bytes: number[] = []
-  let previous = 0
+  let previous = before
   for (const row of rows) {
     const difference = row - previous
     previous = row
@@ -37,6 +37,3 @@ export const decodeRows = (bytes: Uint8Array): number[] => {
   }
   return rows
 }
-
-export const startsWith = (bytes: Uint8Array, prefix: Uint8Array): boolean =>
-  bytes.length >= prefix.length && Buffer.compare(bytes.subarray(0, prefix.length), prefix) === 0

@@ -131,6 +131,7 @@ const CODES: Readonly<Record<number, StorageError['code']>> = {
 export const storageErrorOf = (error: unknown): StorageError => {
   if (error instanceof StorageError) return error
   const { errcode, code, message } = error as { errcode?: number; code?: string; message?: string }
+  if (error instanceof SyntaxError) return new StorageError('corrupt', 'A stored text is damaged.', error)
   if (code === 'ENOSPC') return new StorageError('full', 'The disk is full.', error)
   const known = errcode === undefined ? undefined : CODES[errcode & 0xff]
   return new StorageError(known ?? 'failed', `${message ?? String(error)}.`, error)

@@ -1,8 +1,10 @@
 import type { StoredItem } from '../model/item.ts'
 import type { StoredResponse } from '../model/response.ts'
+import { ContextCache, extendContext } from './context-cache.ts'
+import type { Context } from './context-cache.ts'
 import { packResponse, unpackResponse } from './response-record.ts'
 import type { ResponseSave } from './response-store.ts'
-import { decodeRows, encodeRows, startsWith } from './row-list.ts'
+import { decodeRows } from './row-list.ts'
 import type { SqliteConversations } from './sqlite-conversations.ts'
 import type { Database } from './sqlite-driver.ts'
 import type { SqliteItems, Tally } from './sqlite-items.ts'
@@ -29,14 +31,15 @@ export class SqliteResponses {
   readonly #tally: Tally
   readonly #find
   readonly #findRow
+  readonly #rowOf
   readonly #contextOf
-  readonly #contextOfRow
   readonly #insert
   readonly #continued
   readonly #empty
   readonly #remove
   readonly #recent
   readonly #before
+  readonly #contexts = new ContextCache()
 
   constructor(database: Database, items: SqliteItems, conversations: SqliteConversations, tally: Tally) {
     this.#items = items
@@ -44,8 +47,8 @@ export class SqliteResponses {
     this.#tally = tally
     this.#find = database.prepare('SELECT * FROM response WHERE tenant = ? AND id = ?')
     this.#findRow = database.prepare('SELECT * FROM response WHERE row = ?')
-    this.#contextOf = database.prepare('SELECT row, context FROM response WHERE tenant = ? AND id = ?')
-    this.#contextOfRow = database.prepare('SELECT row, context FROM response WHERE row = ?')
+    this.#rowOf = database.prepare('SELECT row FROM response WHERE tenant = ? AND id = ?')
+    this.#contextOf = database.prepare('SELECT context FROM response WHERE row = ?')
     this.#insert = database.prepare(`
       INSERT INTO response (tenant, id, created_at_ms, base, base_length, input_length, tools, instructions, context, record)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -62,55 +65,57 @@ export class SqliteResponses {
 
   save({ response, items, conversationAppend }: ResponseSave): void {
     const { tenant } = response
-    if (this.#contextOf.get(tenant, response.id) !== undefined) {
+    if (this.rowOf(tenant, response.id) !== null) {
       throw new StorageError('conflict', `A response with id '${response.id}' is stored already.`)
     }
-    const given = new Map(items.map((item) => [item.id, item]))
     const conversation = response.conversationId === null || conversationAppend === null
       ? null
       : this.#conversations.find(tenant, response.conversationId)
+    const base = this.#base(response, conversation?.last_response ?? null)
     const ids = [...response.inputItemIds, ...response.outputItemIds]
+    const own = ids.slice(base?.context.ids.length ?? 0)
     const appended = conversation === null ? [] : [...new Set(conversationAppend)]
+
+    const given = new Map(items.map((item) => [item.id, item]))
     const rows = new Map<string, number | null>()
-    for (const id of [...ids, ...appended]) {
+    for (const id of [...own, ...appended]) {
       if (rows.has(id)) continue
       const row = this.#items.rowOf(tenant, id)
       if (row === null && !given.has(id)) throw new StorageError('missing_item', `Item '${id}' is not stored.`)
       rows.set(id, row)
     }
-
-    const base = this.#base(response, conversation?.last_response ?? null, rows)
-    const holders = new Map<string, number>()
-    const hold = (id: string): void => void holders.set(id, (holders.get(id) ?? 0) + 1)
-    for (const id of ids.slice(base.length)) hold(id)
     const joining = appended.filter((id) => {
       const row = rows.get(id) ?? null
       return conversation !== null && (row === null || !this.#conversations.has(conversation.row, row))
     })
-    for (const id of joining) hold(id)
 
+    const held = new Map<string, number>()
     const stored = new Map<string, StoredItem>()
-    for (const [id, count] of holders) {
+    for (const [id, holders] of countOf([...own, ...joining])) {
       const row = rows.get(id) ?? null
       const item = given.get(id)
-      if (row !== null) this.#items.hold(row, count)
-      else if (item !== undefined) {
-        rows.set(id, this.#items.insert(tenant, item, count))
+      if (row !== null) {
+        this.#items.hold(row, holders)
+        held.set(id, row)
+      } else if (item !== undefined) {
+        held.set(id, this.#items.insert(tenant, item, holders))
         stored.set(id, item)
       }
     }
 
     const packed = packResponse(response, stored)
-    const inserted = this.#insert.run(
-      tenant, response.id, response.createdAtMs, base.row, base.length, response.inputItemIds.length,
+    const context = extendContext(base?.context ?? null, ids, own.map((id) => held.get(id) as number))
+    const inserted = Number(this.#insert.run(
+      tenant, response.id, response.createdAtMs, base?.row ?? null, ids.length - own.length, response.inputItemIds.length,
       packed.tools === null ? null : this.#items.textRow(tenant, packed.tools),
       packed.instructions === null ? null : this.#items.textRow(tenant, packed.instructions),
-      encodeRows(ids.map((id) => rows.get(id) as number)), packed.record,
-    )
+      context.bytes, packed.record,
+    ).lastInsertRowid)
+    this.#contexts.set(inserted, context)
     this.#tally.responses += 1
     if (conversation === null) return
-    this.#conversations.append(conversation.row, joining.map((id) => rows.get(id) as number))
-    this.#conversations.use(conversation.row, response.createdAtMs, Number(inserted.lastInsertRowid))
+    this.#conversations.append(conversation.row, joining.map((id) => held.get(id) as number))
+    this.#conversations.use(conversation.row, response.createdAtMs, inserted)
   }
 
   read(tenant: string, id: string): StoredResponse | null {
@@ -130,7 +135,7 @@ export class SqliteResponses {
   }
 
   rowOf(tenant: string, id: string): number | null {
-    return (this.#contextOf.get(tenant, id) as { row: number } | undefined)?.row ?? null
+    return (this.#rowOf.get(tenant, id) as { row: number } | undefined)?.row ?? null
   }
 
   createdBefore(limitMs: number, count: number): readonly { readonly row: number; readonly atMs: number }[] {
@@ -140,12 +145,14 @@ export class SqliteResponses {
   /** The response goes; what it holds goes too unless a continuation needs it, and then with the last of these. */
   remove(row: number): void {
     const removed = this.#findRow.get(row) as ResponseRow
+    this.#contexts.delete(row)
     this.#empty.run(row)
     this.#tally.responses -= 1
     for (const text of [removed.tools, removed.instructions]) if (text !== null) this.#items.releaseText(text)
 
     let next: ResponseRow | undefined = removed
     while (next !== undefined && this.#continued.get(next.row) === undefined) {
+      this.#contexts.delete(next.row)
       this.#remove.run(next.row)
       for (const item of decodeRows(next.context).slice(next.base_length)) this.#items.release(item)
       const base: ResponseRow | undefined =
@@ -154,30 +161,38 @@ export class SqliteResponses {
     }
   }
 
+  /** Memory of what a transaction wrote that was rolled back after all. */
+  forget(): void {
+    this.#contexts.clear()
+  }
+
   /** The response whose whole context this one starts with, if its parent (or the conversation's last) is that. */
   #base(
-    response: StoredResponse,
-    lastOfConversation: number | null,
-    rows: ReadonlyMap<string, number | null>,
-  ): { readonly row: number | null; readonly length: number } {
-    const candidate = (
-      response.previousResponseId !== null
-        ? this.#contextOf.get(response.tenant, response.previousResponseId)
-        : lastOfConversation === null ? undefined : this.#contextOfRow.get(lastOfConversation)
-    ) as { row: number; context: Uint8Array } | undefined
-    if (candidate === undefined || candidate.context.length === 0) return { row: null, length: 0 }
-    const held: number[] = []
-    for (const id of response.inputItemIds) {
-      const row = rows.get(id) ?? null
-      if (row === null) break
-      held.push(row)
-    }
-    if (!startsWith(encodeRows(held), candidate.context)) return { row: null, length: 0 }
-    return { row: candidate.row, length: decodeRows(candidate.context).length }
+    response: StoredResponse, lastOfConversation: number | null,
+  ): { readonly row: number; readonly context: Context } | null {
+    const { tenant, previousResponseId, inputItemIds } = response
+    const row = previousResponseId === null ? lastOfConversation : this.rowOf(tenant, previousResponseId)
+    const context = row === null ? null : this.#context(row)
+    if (row === null || context === null || context.ids.length === 0) return null
+    return context.ids.every((id, index) => id === inputItemIds[index]) ? { row, context } : null
+  }
+
+  #context(row: number): Context | null {
+    const known = this.#contexts.get(row)
+    if (known !== undefined) return known
+    const found = this.#contextOf.get(row) as { context: Uint8Array } | undefined
+    return found === undefined ? null : this.#load(row, found.context, (item) => this.#items.idOf(item))
+  }
+
+  #load(row: number, bytes: Uint8Array, idOf: (item: number) => string): Context {
+    const rows = decodeRows(bytes)
+    const context = { ids: rows.map(idOf), bytes, lastRow: rows.at(-1) ?? 0 }
+    this.#contexts.set(row, context)
+    return context
   }
 
   #unpack(row: ResponseRow, idOf: (item: number) => string): StoredResponse {
-    const ids = decodeRows(row.context).map(idOf)
+    const { ids } = this.#contexts.get(row.row) ?? this.#load(row.row, row.context, idOf)
     const text = (at: number | null): string | null => (at === null ? null : this.#items.text(at))
     return unpackResponse(
       {
@@ -191,4 +206,10 @@ export class SqliteResponses {
       (id) => this.#items.read(row.tenant, id),
     )
   }
+}
+
+const countOf = (ids: readonly string[]): ReadonlyMap<string, number> => {
+  const counts = new Map<string, number>()
+  for (const id of ids) counts.set(id, (counts.get(id) ?? 0) + 1)
+  return counts
 }

@@ -10,7 +10,8 @@ import { StorageError } from './storage-error.ts'
  *   response           `context`: rows of input and output items in order (row-list.ts). `base`: the response whose
  *                      whole context this one continues; it holds the first `base_length` entries through `base` and
  *                      the others itself, so a save costs O(new items). A deleted response with continuations keeps its
- *                      row, without id and content, until the last of them is gone.
+ *                      row, without id and content, until the last of them is gone. Rows are never used again:
+ *                      `conversation.last_response` and the context cache may name one that is gone.
  *   conversation_item  the order of a conversation.
  */
 const MIGRATIONS: readonly string[] = [
@@ -22,7 +23,7 @@ const MIGRATIONS: readonly string[] = [
   CREATE TABLE text (
     row INTEGER PRIMARY KEY, tenant TEXT NOT NULL, hash BLOB NOT NULL, body TEXT NOT NULL, UNIQUE (tenant, hash));
   CREATE TABLE response (
-    row INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT, created_at_ms INTEGER NOT NULL,
+    row INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, id TEXT, created_at_ms INTEGER NOT NULL,
     base INTEGER, base_length INTEGER NOT NULL, input_length INTEGER NOT NULL, tools INTEGER, instructions INTEGER,
     context BLOB NOT NULL, record TEXT, UNIQUE (tenant, id));
   CREATE INDEX response_age ON response (created_at_ms) WHERE id IS NOT NULL;

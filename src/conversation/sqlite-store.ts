@@ -84,7 +84,10 @@ class SqliteStore implements ResponseStore {
         this.#count.items += this.#tally.items
         Object.assign(this.#tally, none())
       },
-      rolledBack: () => void Object.assign(this.#tally, none()),
+      rolledBack: () => {
+        Object.assign(this.#tally, none())
+        this.#responses.forget()
+      },
     })
   }
 

@@ -16,6 +16,7 @@ const TABLE = {
   context_length_exceeded: [400, 'invalid_request_error', 'The input needs about {needed} tokens; the largest context of a usable backend for this model is {available}.'],
   nesting_too_deep: [400, 'invalid_request_error', 'The body is nested more than {limit} levels deep.'],
   too_many_items: [400, 'invalid_request_error', "'{param}' has {count} entries; the limit is {limit}."],
+  context_too_long_for_backend: [400, 'invalid_request_error', '{why}'],
   backend_rejected: [400, 'invalid_request_error', '{why}'],
   unsupported_encoding: [415, 'invalid_request_error', "Content-Encoding '{encoding}' is not supported; use gzip, deflate, br or zstd."],
   unauthorized: [401, 'authentication_error', 'Missing or unknown API key. Send it as "Authorization: Bearer KEY".'],
@@ -53,13 +54,13 @@ export class HomingError extends Error {
   constructor(
     code: ErrorCode,
     detail: Readonly<Record<string, string | number>> & { readonly param?: string } = {},
-    options: { readonly retryAfterSeconds?: number; readonly cause?: unknown } = {},
+    options: { readonly retryAfterSeconds?: number; readonly status?: number; readonly cause?: unknown } = {},
   ) {
     const [status, type, template] = ERROR_TABLE[code]
     super(template.replace(/\{(\w+)\}/g, (_, name: string) => String(detail[name] ?? name)), { cause: options.cause })
     this.name = 'HomingError'
     this.code = code
-    this.status = status
+    this.status = options.status ?? status
     this.type = type
     this.param = detail.param ?? null
     this.retryAfterSeconds = options.retryAfterSeconds ?? null

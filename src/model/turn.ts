@@ -1,6 +1,5 @@
 import type { ConversationItem, StoredItem } from './item.ts'
 import type { JsonObject } from './json.ts'
-import type { Decision } from './decision.ts'
 import type { StoredResponse } from './response.ts'
 
 export type Endpoint = 'responses' | 'chat' | 'completions' | 'embeddings'
@@ -21,7 +20,10 @@ export type Turn = {
   readonly conversationId: string | null
   readonly store: boolean
   readonly stream: boolean
-  /** The client's own name for the session (header), null when it gave none. See the identity ladder in docs/lineage.md. */
+  /**
+   * The client's own name for the session, `header:...` for an explicit session header or `agent:...` for one that a
+   * known agent sends by itself; null when it gave none. docs/lineage.md has the ladder.
+   */
   readonly sessionHint: string | null
   /** `prompt_cache_key`: a cache group, not a session. */
   readonly cacheKey: string | null
@@ -43,19 +45,31 @@ export type BlockChain = {
   readonly totalCharacters: number
 }
 
+/** A chain that can be continued; every extension is a new value. */
+export interface GrowingChain extends BlockChain {
+  extend(text: string): GrowingChain
+  /** A number (53 bits) that names the prefix of so many whole blocks; 0 for none. */
+  key(blocks?: number): number
+}
+
 /** A turn whose history is known. */
 export type ResolvedTurn = Turn & {
   /** Everything the model is to see, in order, without instructions. */
   readonly context: readonly ConversationItem[]
-  /** Ids of the stored context (parent's context); the new items follow. */
-  readonly newItems: readonly StoredItem[]
+  /** Ids of `context`, in order; empty for a Chat turn. */
   readonly contextItemIds: readonly string[]
+  /** Items of `context` that the store does not have yet. */
+  readonly newItems: readonly StoredItem[]
+  /** This turn's own input as it enters a conversation: ids of the last items of `context`. */
+  readonly inputItemIds: readonly string[]
   readonly effectiveTools: readonly JsonObject[]
-  readonly chain: BlockChain
+  /** Names model, tools and instructions: a chain is only continued under the same head. */
+  readonly headKey: number
+  /** The whole prompt: tools, instructions, context. */
+  readonly chain: GrowingChain
   readonly parent: StoredResponse | null
   readonly session: { readonly id: string; readonly source: SessionSource }
 }
 
 export type SessionSource = 'header' | 'conversation' | 'previous_response' | 'agent' | 'prefix' | 'new'
 
-export type PlacedTurn = { readonly turn: ResolvedTurn; readonly decision: Decision }

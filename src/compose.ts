@@ -1,0 +1,320 @@
+/**
+ * The only file that constructs. It sees all rooms, hands each the ports it declares, and owns nothing of the logic.
+ * Read serve-turn.ts for what happens to a turn; read this for what it happens with.
+ */
+import { randomUUID } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { pino } from 'pino'
+import type { Config } from './config.ts'
+import { ConfigError, parseBackend } from './config.ts'
+import { isLoopback } from './config/address.ts'
+import { comparisonId, diagnoseCache } from './conversation/cache-diagnostics.ts'
+import { LineageCache } from './conversation/lineage-cache.ts'
+import { MemoryStore } from './conversation/memory-store.ts'
+import { identifyItems, rememberTurn, resolveTurn, type ChainMaker, type ResolvePorts } from './conversation/resolve.ts'
+import type { ResponseStore } from './conversation/response-store.ts'
+import { SessionIndex } from './conversation/session-index.ts'
+import { openSqliteStore } from './conversation/sqlite-store.ts'
+import { Ledger } from './fleet/ledger.ts'
+import { createProbeGet, ProbeConnections } from './fleet/probe-get.ts'
+import { BackendRegistry } from './fleet/registry.ts'
+import { systemAfter } from './fleet/timers.ts'
+import { createDoor } from './http/server.ts'
+import { fleetRoutes } from './http/fleet-routes.ts'
+import { operatorRoutes } from './http/operator-routes.ts'
+import { passthroughRoutes } from './http/passthrough-routes.ts'
+import { Router } from './http/router.ts'
+import { storedRoutes } from './http/stored-routes.ts'
+import { TenantLimits } from './http/tenant-limits.ts'
+import { Tenants } from './http/tenants.ts'
+import { turnRoutes } from './http/turn-routes.ts'
+import type { Handler } from './http/call.ts'
+import { BlockIndex } from './kv/block-index.ts'
+import { CacheCalibration } from './kv/calibration.ts'
+import { canonicalHead, canonicalItem } from './kv/canonical.ts'
+import { PrefixChain } from './kv/chain.ts'
+import { CharactersPerToken } from './learn/characters-per-token.ts'
+import { LatencyModel } from './learn/latency.ts'
+import { OutputLength } from './learn/output-length.ts'
+import { Metrics } from './metrics.ts'
+import type { Backend, BackendConfig } from './model/backend.ts'
+import { HomingError } from './model/error.ts'
+import { createAffinityRouter } from './affinity.ts'
+import { Ids } from './ids.ts'
+import { ReceiptBook } from './receipt-book.ts'
+import { estimateRequest } from './scheduling-request.ts'
+import { Scheduler } from './schedule/scheduler.ts'
+import { forward } from './serve-passthrough.ts'
+import { serveTurn, type Stages } from './serve-turn.ts'
+import { Connections } from './upstream/connections.ts'
+import { SilenceWatch } from './upstream/silence-watch.ts'
+import { newResource } from './wire/response-resource.ts'
+
+/** Bounds of what is held in memory. Each costs what its file's header says. */
+const BOUNDS = {
+  blockIndexBytes: 256 * 2 ** 20,
+  lineageCharacters: 64 * 2 ** 20,
+  lineages: 50_000,
+  sessions: 200_000,
+  sessionWalkBlocks: 4096,
+  receipts: 20_000,
+  /** Responses whose blocks are put back into the index at start. */
+  warmStartResponses: 2000,
+}
+const SWEEP_EVERY_MS = 10 * 60_000
+/** /readyz does not wait longer than this for backends that do not answer their first probe. */
+const FIRST_PROBE_PATIENCE_MS = 5000
+
+export type Gateway = {
+  readonly url: string
+  readonly fleet: BackendRegistry
+  close(graceMs: number): Promise<void>
+  abort(): void
+}
+
+export async function startGateway(config: Config, options: { readonly version: string }): Promise<Gateway> {
+  const nowMs = (): number => performance.now()
+  const wallMs = (): number => Date.now()
+  const startedMs = nowMs()
+  const log = pino({ level: config.log.level, base: null })
+  const ids = new Ids(wallMs)
+  const newId = (prefix: string): string => ids.next(prefix)
+
+  const store = await openStore(config, wallMs)
+
+  // fleet
+  const probeConnections = new ProbeConnections()
+  const registry = new BackendRegistry({
+    get: createProbeGet({ dispatcherFor: probeConnections.dispatcherFor, timeoutMs: 3000 }), nowMs, after: systemAfter, random: Math.random,
+  })
+  const ledger = new Ledger({ nowMs })
+
+  // kv, learn, schedule
+  const index = new BlockIndex({ maxBytes: BOUNDS.blockIndexBytes, nowMs })
+  const calibration = new CacheCalibration(index)
+  const latency = new LatencyModel()
+  const outputLength = new OutputLength()
+  const charactersPerToken = new CharactersPerToken()
+  const scheduler = new Scheduler({ fleet: registry, index, ledger, latency, outputLength, calibration, random: Math.random, nowMs })
+
+  // conversation
+  const chains: ChainMaker = { root: (tenant, model) => PrefixChain.root(tenant, model), head: canonicalHead, item: canonicalItem }
+  const lineages = new LineageCache({ maxCharacters: BOUNDS.lineageCharacters, maxEntries: BOUNDS.lineages })
+  const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
+  const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
+
+  // upstream
+  const connections = new Connections()
+  const watch = new SilenceWatch(nowMs)
+  const receipts = new ReceiptBook(BOUNDS.receipts)
+  const metrics = new Metrics({
+    backends: () => registry.list().map((backend) => ({
+      id: backend.id, up: backend.healthy, draining: backend.draining, running: ledger.runningCount(backend.index), queuedTokens: ledger.queuedPrefillTokens(backend.index),
+    })),
+    sizes: () => {
+      const { responses, conversations, items, bytes } = store.stats()
+      return {
+        store_responses: responses, store_conversations: conversations, store_items: items, store_bytes: bytes, block_index_blocks: index.stats.blocks,
+        block_index_bytes: index.stats.bytes, lineages: lineages.size, lineage_characters: lineages.characters, sessions: sessions.size, receipts: receipts.size,
+      }
+    },
+    evictions: () => ({
+      lineages_size: lineages.evictions.size, sessions_size: sessions.evictions.size, receipts_size: receipts.evictions.size,
+      output_length_size: outputLength.evicted, ...prefixed('block_index_', index.stats.removed),
+      ...prefixed('store_expired_', store.stats().evicted.expired), ...prefixed('store_size_', store.stats().evicted.size),
+    }),
+  })
+  const dispatchPorts = {
+    connections, watch, nowMs,
+    report: (backend: Backend, result: 'ok' | 'connect' | '5xx' | 'timeout' | 'reset') => registry.report(backend, result),
+  }
+  const load = (backend: Backend) => ({ running: ledger.runningCount(backend.index), queuedTokens: ledger.queuedPrefillTokens(backend.index) })
+
+  const stages: Stages = {
+    resolve: (turn) => resolveTurn(turn, resolvePorts),
+    schedulingRequest: (turn) => estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
+    place: (request, signal) => scheduler.place(request, signal),
+    begin: (decision, choice, request) => scheduler.begin(decision, choice, request),
+    load,
+    dispatch: dispatchPorts,
+    newResource,
+    diagnose: async (turn, cachedTokens) => {
+      const id = comparisonId(turn)
+      return id === null ? null : diagnoseCache(turn, await store.getResponse(turn.tenant, id), cachedTokens)
+    },
+    save: (save) => store.saveResponse(save),
+    remember: (turn, output, storedId, backendId) => {
+      sessions.rememberHome(turn.session.id, backendId)
+      return rememberTurn(turn, output, storedId === null ? null : { id: storedId, outputIds: output.map((item) => item.id) }, resolvePorts)
+    },
+    learn: (outcome) => {
+      try {
+        charactersPerToken.observe(outcome)
+        scheduler.observe(outcome)
+      } catch (error) {
+        metrics.fallback('learning_failed')
+        log.error({ err: error }, 'learning from an answer failed')
+      }
+    },
+    receipts,
+    observe: (turn, receipt) => {
+      metrics.turn(receipt)
+      log.info({ turn: logLine(turn.tenant, receipt) }, 'turn')
+    },
+    newId, wallMs, nowMs,
+    streamCommitAfterMs: config.streamCommitAfterMs,
+  }
+
+  // http
+  let closing = false
+  const limits = { maxItems: config.limits.items, maxDepth: config.limits.depth }
+  const router = new Router<Handler>()
+  turnRoutes(router, { serve: (turn, sink) => serveTurn(turn, sink, stages), limits })
+  passthroughRoutes(router, {
+    maxDepth: limits.maxDepth,
+    forward: (endpoint, model, body, call) => forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
+      place: stages.place, begin: stages.begin, dispatch: dispatchPorts, emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
+    }),
+  })
+  storedRoutes(router, {
+    store, wallMs, maxDepth: limits.maxDepth,
+    identify: (tenant, items) => identifyItems(tenant, items, { items: [], itemIds: [] }, resolvePorts),
+    forgetLineage: (tenant, id) => lineages.delete(tenant, id),
+    newConversationId: () => newId('conv'),
+  })
+  let firstProbeDone = false
+  fleetRoutes(router, {
+    backends: () => registry.list(), version: options.version, startedAtSeconds: Math.floor(wallMs() / 1000),
+    notReady: () => missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
+    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+  })
+  const affinity = createAffinityRouter({ resolve: stages.resolve, request: stages.schedulingRequest, rank: (request, backends) => scheduler.rank(request, backends) })
+  operatorRoutes(router, {
+    list: () => registry.list(), limits,
+    add: async (body) => {
+      const added = registry.add(declared(body))
+      if ('problem' in added) throw new HomingError('conflict', { why: added.problem })
+      await registry.probe(added.backend.id)
+      return added.backend
+    },
+    drain: (id, on) => registry.drain(id, on),
+    remove: async (id) => {
+      const known = registry.get(id)
+      if (known === undefined) return false
+      registry.remove(id)
+      index.clearBackend(known.index)
+      void connections.forget(id)
+      return true
+    },
+    load: (backend) => {
+      const { running, queuedTokens } = load(backend)
+      return { running_requests: running, queued_prefill_tokens: queuedTokens, cached_blocks: index.blocks(backend.index) }
+    },
+    receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,
+    affinity: (turn) => affinity.scoresOf(turn),
+  })
+
+  registry.onChange((change) => {
+    metrics.backendChanged(change.backend.id, change.kind)
+    log.info({ backend: change.backend.id, change: change.kind, why: change.why }, 'backend')
+  })
+  registry.onRestart((backend) => index.clearBackend(backend.index))
+  for (const backend of config.backends) {
+    const added = registry.add(backend)
+    if ('problem' in added) throw new Error(added.problem)
+  }
+
+  const tenantLimits = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
+  const server = createDoor({
+    router,
+    tenants: new Tenants({ tenants: config.tenants, adminKeys: config.admin.keys, loopback: isLoopback(config.listen.host) }),
+    limits: new TenantLimits((tenant) => tenantLimits.get(tenant) ?? config.limits.tenant, nowMs),
+    bodyLimitBytes: config.limits.bodyBytes,
+    newRequestId: () => `req_${randomUUID().replaceAll('-', '')}`,
+    wallMs, nowMs,
+    observe: (route, status, seconds) => metrics.request(route, status, seconds),
+    onBug: (requestId, error) => log.error({ request_id: requestId, err: error }, 'unexpected failure'),
+    closing: () => closing,
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(config.listen.port, config.listen.host, () => resolve())
+  }).catch(async (error: unknown) => {
+    await store.close()
+    throw error
+  })
+  registry.start()
+  void registry.firstProbeDone.then(() => {
+    firstProbeDone = true
+  })
+  const sweep = setInterval(() => {
+    store.sweep(wallMs()).catch((error: unknown) => log.error({ err: error }, 'sweeping the store failed'))
+  }, SWEEP_EVERY_MS).unref()
+
+  const end = async (): Promise<void> => {
+    clearInterval(sweep)
+    registry.close()
+    await Promise.all([connections.close(), probeConnections.close()])
+    await store.close()
+  }
+  const { address, port, family } = server.address() as AddressInfo
+  return {
+    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+    fleet: registry,
+    close: async (graceMs) => {
+      closing = true
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeIdleConnections()
+      const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+      const idle = setInterval(() => server.closeIdleConnections(), 200)
+      await closed
+      clearTimeout(cut)
+      clearInterval(idle)
+      await end()
+    },
+    abort: () => {
+      closing = true
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+async function openStore(config: Config, wallMs: () => number): Promise<ResponseStore> {
+  const retention = { maxAgeMs: config.store.retentionMs ?? Infinity, maxBytes: config.store.maxBytes }
+  if (config.store.path === null) return new MemoryStore({ nowMs: wallMs, retention })
+  return openSqliteStore({ directory: config.store.path, nowMs: wallMs, retention })
+}
+
+function declared(body: unknown): BackendConfig {
+  try {
+    return parseBackend(body)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    const [first] = error.problems
+    throw new HomingError('invalid_value', { param: first?.path ?? 'body', why: error.problems.map(({ path, message }) => `${path} ${message}`).join('; ') })
+  }
+}
+
+function missingForReady(backends: readonly Backend[], probed: boolean, closing: boolean): string[] {
+  const missing: string[] = []
+  if (closing) missing.push('the gateway is shutting down')
+  if (!probed) missing.push('not every backend has been probed yet')
+  if (backends.length === 0) missing.push('no backend is configured')
+  else if (!backends.some((backend) => backend.healthy && !backend.draining && backend.models.size > 0)) missing.push('no backend is usable')
+  return missing
+}
+
+const prefixed = (prefix: string, counts: object): Record<string, number> =>
+  Object.fromEntries(Object.entries(counts).map(([name, value]) => [`${prefix}${name}`, Number(value)]))
+
+/** What operators read; ids and numbers only. */
+function logLine(tenant: string, receipt: import('./model/receipt.ts').Receipt): object {
+  return {
+    id: receipt.id, request_id: receipt.requestId, tenant, endpoint: receipt.endpoint, model: receipt.model, session: receipt.session.id, session_source: receipt.session.source,
+    backend: receipt.backendId, reason: receipt.reason, outcome: receipt.outcome, trouble: receipt.trouble ?? undefined,
+    prompt_tokens: receipt.promptTokens.actual, cached_tokens: receipt.cachedTokens.actual, expected_cached_tokens: receipt.cachedTokens.expected,
+    output_tokens: receipt.outputTokens, ttft_ms: receipt.ttftMs, total_ms: receipt.totalMs, queued_ms: receipt.queuedMs, decide_us: Math.round(receipt.decideMicroseconds),
+    failovers: receipt.failovers.length === 0 ? undefined : receipt.failovers,
+  }
+}

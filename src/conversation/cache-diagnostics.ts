@@ -1,0 +1,42 @@
+/**
+ * Why a prompt was, or was not, in a cache, in the shape of OpenAI's `prompt_cache_diagnostics`. A router holds both
+ * requests, so the reason is read off them: the first of the fields below in which they differ, in the order in which
+ * templates render them. Given only on request (`prompt_cache_options.comparison_response_id`).
+ */
+import { isObject, type JsonObject } from '../model/json.ts'
+import type { StoredResponse } from '../model/response.ts'
+import type { ResolvedTurn } from '../model/turn.ts'
+
+/** Engines cache whole blocks (16 to 128 tokens) and recompute at least one token. */
+const BLOCK_TOLERANCE_TOKENS = 128
+
+export function comparisonId(turn: ResolvedTurn): string | null {
+  const options = turn.body['prompt_cache_options']
+  const id = isObject(options) ? options['comparison_response_id'] : null
+  return typeof id === 'string' ? id : null
+}
+
+export function diagnoseCache(turn: ResolvedTurn, comparison: StoredResponse | null, cachedTokens: number | null): JsonObject {
+  if (comparison === null) return { type: 'comparison_response_not_found' }
+  if (cachedTokens === null || comparison.promptTokens === null) return { type: 'unavailable' }
+  const usage = comparison.resource['usage']
+  const outputTokens = isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0
+  const continues = turn.previousResponseId === comparison.id
+  const reusable = comparison.promptTokens + (continues ? outputTokens : 0)
+  const missed = Math.max(0, reusable - cachedTokens)
+  if (missed <= BLOCK_TOLERANCE_TOKENS && cachedTokens > 0) return { type: 'cache_hit' }
+  return { type: 'cache_miss', reason: reasonOf(turn, comparison), cache_missed_tokens: missed, comparison_reusable_tokens: reusable }
+}
+
+function reasonOf(turn: ResolvedTurn, comparison: StoredResponse): string {
+  const before = comparison.resource
+  const differs = (now: unknown, then: unknown): boolean => JSON.stringify(now ?? null) !== JSON.stringify(then ?? null)
+  const inside = (value: unknown, key: string): unknown => (isObject(value) ? value[key] : undefined)
+  if (turn.model !== comparison.model) return 'model_changed'
+  if (turn.cacheKey !== null && differs(turn.cacheKey, before['prompt_cache_key'])) return 'prompt_cache_key_changed'
+  if (differs(turn.effectiveTools, comparison.tools)) return 'tools_changed'
+  if (differs(inside(inside(turn.body['text'], 'format'), 'type') ?? 'text', inside(inside(before['text'], 'format'), 'type') ?? 'text')) return 'text_format_changed'
+  if (differs(inside(turn.body['reasoning'], 'effort'), inside(before['reasoning'], 'effort'))) return 'reasoning_effort_changed'
+  if (differs(inside(turn.body['text'], 'verbosity') ?? 'medium', inside(before['text'], 'verbosity') ?? 'medium')) return 'verbosity_changed'
+  return 'input_changed'
+}

@@ -1,0 +1,118 @@
+/**
+ * A prompt as a chain of block hashes, extended in O(new characters).
+ *
+ *   canonical text   |<---- block 0 ---->|<---- block 1 ---->|<-- tail -->|
+ *   hashes           [ low0   high0      |  low1   high1     ]   (not hashed until it is full)
+ *
+ * `hash(i)` is computed from `hash(i-1)` and the characters of block i, so equal hashes mean an equal prefix (64 bits: at
+ * 10 million blocks the chance of one false match anywhere is about 3 in a million). The seed names tenant and model:
+ * two tenants never share a chain, nor do two models.
+ *
+ * Children share their parent's array: a chain that ends where the array ends appends in place, any other copies. So a
+ * conversation that grows by one turn at a time pays for its new blocks only, and a fork pays one copy (8 bytes a block).
+ *
+ * The hash is two 32-bit multiply-rotate lanes over UTF-16 units with MurmurHash3's finaliser between blocks
+ * (https://github.com/aappleby/smhasher, public domain). It reads JavaScript strings where they are: xxhash-wasm needs a
+ * UTF-8 copy first. bench/chain.bench.ts has the numbers.
+ */
+import type { BlockChain } from '../model/turn.ts'
+
+/** About 32 tokens of English. Smaller blocks see shorter shared prefixes and cost more memory in the index. */
+export const BLOCK_CHARACTERS = 128
+
+/** An append-only array that several chains may share; `used` counts the valid 32-bit words. */
+type SharedHashes = { words: Uint32Array; used: number }
+
+export class PrefixChain implements BlockChain {
+  readonly length: number
+  readonly totalCharacters: number
+  readonly blockCharacters = BLOCK_CHARACTERS
+  readonly hashes: Uint32Array
+  readonly #shared: SharedHashes
+  readonly #tail: string
+  readonly #seedLow: number
+  readonly #seedHigh: number
+
+  private constructor(shared: SharedHashes, length: number, total: number, tail: string, low: number, high: number) {
+    this.#shared = shared
+    this.hashes = shared.words
+    this.length = length
+    this.totalCharacters = total
+    this.#tail = tail
+    this.#seedLow = low
+    this.#seedHigh = high
+  }
+
+  /** The empty chain of one tenant and model. */
+  static root(tenant: string, model: string): PrefixChain {
+    const seed = `${tenant}\u0000${model}`
+    let low = 0x9747b28c
+    let high = 0x3c6ef372
+    for (let i = 0; i < seed.length; i++) {
+      low = mixLow(low, seed.charCodeAt(i))
+      high = mixHigh(high, seed.charCodeAt(i))
+    }
+    return new PrefixChain({ words: new Uint32Array(32), used: 0 }, 0, 0, '', low, high)
+  }
+
+  /** This chain with `text` behind it. The receiver stays as it is. */
+  extend(text: string): PrefixChain {
+    const pending = this.#tail + text
+    const newBlocks = Math.floor(pending.length / BLOCK_CHARACTERS)
+    const total = this.totalCharacters + text.length
+    if (newBlocks === 0) return new PrefixChain(this.#shared, this.length, total, pending, this.#seedLow, this.#seedHigh)
+
+    const shared = this.#room(newBlocks * 2)
+    const words = shared.words
+    let at = this.length * 2
+    let low = at === 0 ? this.#seedLow : words[at - 2]!
+    let high = at === 0 ? this.#seedHigh : words[at - 1]!
+    const end = newBlocks * BLOCK_CHARACTERS
+    for (let start = 0; start < end; start += BLOCK_CHARACTERS) {
+      for (let i = start; i < start + BLOCK_CHARACTERS; i++) {
+        const unit = pending.charCodeAt(i)
+        low = mixLow(low, unit)
+        high = mixHigh(high, unit)
+      }
+      const crossed = finalise(low ^ Math.imul(high, 0x27d4eb2f))
+      high = finalise(high ^ Math.imul(low, 0x165667b1))
+      low = crossed
+      words[at++] = low
+      words[at++] = high
+    }
+    shared.used = at
+    return new PrefixChain(shared, this.length + newBlocks, total, pending.slice(end), this.#seedLow, this.#seedHigh)
+  }
+
+  /** A number that names the whole-block prefix of `blocks` blocks: 53 bits, fit for a Map key. */
+  key(blocks = this.length): number {
+    if (blocks === 0) return 0
+    return this.hashes[blocks * 2 - 2]! + (this.hashes[blocks * 2 - 1]! & 0x1fffff) * 4294967296
+  }
+
+  #room(extraWords: number): SharedHashes {
+    const start = this.length * 2
+    const shared = this.#shared
+    const owned = shared.used === start
+    if (owned && shared.words.length >= start + extraWords) return shared
+    const words = new Uint32Array(Math.max(32, 2 ** Math.ceil(Math.log2(start + extraWords))))
+    words.set(shared.words.subarray(0, start))
+    return { words, used: start }
+  }
+}
+
+const mixLow = (hash: number, unit: number): number => {
+  const product = Math.imul(hash ^ unit, 0x9e3779b1)
+  return (product << 13) | (product >>> 19)
+}
+
+const mixHigh = (hash: number, unit: number): number => {
+  const product = Math.imul(hash ^ unit, 0x85ebca77)
+  return (product << 17) | (product >>> 15)
+}
+
+const finalise = (hash: number): number => {
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}

@@ -1,0 +1,98 @@
+/** Prometheus metrics, in the field's names and base units. Labels are bounded: backends, models offered, fixed words. */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Receipt } from './model/receipt.ts'
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
+
+export type Gauges = {
+  readonly backends: () => readonly { id: string; up: boolean; draining: boolean; running: number; queuedTokens: number }[]
+  readonly sizes: () => Readonly<Record<string, number>>
+  readonly evictions: () => Readonly<Record<string, number>>
+}
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #requests = this.#counter('homing_http_requests_total', 'Requests by route and status.', ['route', 'status'])
+  readonly #requestSeconds = this.#histogram('homing_http_request_duration_seconds', 'Time from the first byte in to the last byte out.', ['route'])
+  readonly #turns = this.#counter('homing_turns_total', 'Turns by backend, reason of the decision and outcome.', ['backend', 'model', 'reason', 'outcome'])
+  readonly #ttft = this.#histogram('homing_time_to_first_token_seconds', 'From dispatch to the first output of the backend.', ['backend', 'model'])
+  readonly #promptTokens = this.#counter('homing_prompt_tokens_total', 'Prompt tokens as engines counted them.', ['backend', 'model'])
+  readonly #cachedTokens = this.#counter('homing_prompt_tokens_cached_total', 'Prompt tokens that engines took from their cache.', ['backend', 'model'])
+  readonly #expectedCached = this.#counter('homing_prompt_tokens_cached_expected_total', 'Prompt tokens that the decision expected to be cached.', ['backend', 'model'])
+  readonly #cacheError = this.#counter('homing_cached_tokens_absolute_error_total', 'Sum of |expected - actual| cached tokens; divide by prompt tokens.', ['backend'])
+  readonly #outputTokens = this.#counter('homing_output_tokens_total', 'Generated tokens.', ['backend', 'model'])
+  readonly #failovers = this.#counter('homing_failovers_total', 'Attempts that were given to another backend.', ['backend'])
+  readonly #omitted = this.#counter('homing_omitted_tools_total', 'Hosted tools that were offered and left out of what the engine sees.', ['tool'])
+  readonly #decide = this.#histogram('homing_decision_duration_seconds', 'Time to rank the backends of one turn.', [], [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3])
+  readonly #queued = this.#histogram('homing_queue_duration_seconds', 'Time that turns waited in the gateway for a backend.', [])
+  readonly #fallbacks = this.#counter('homing_fallbacks_total', 'Degraded decisions, by what was missing.', ['what'])
+  readonly #probes = this.#counter('homing_backend_state_changes_total', 'Backends that left or came back, by what happened.', ['backend', 'change'])
+
+  constructor(gauges: Gauges) {
+    collectDefaultMetrics({ register: this.registry })
+    this.#gauge('homing_backend_up', 'Backend takes turns (1) or not (0).', ['backend'], (gauge) => {
+      for (const { id, up, draining } of gauges.backends()) gauge.set({ backend: id }, up && !draining ? 1 : 0)
+    })
+    this.#gauge('homing_backend_requests_running', 'Requests of this gateway in flight.', ['backend'], (gauge) => {
+      for (const { id, running } of gauges.backends()) gauge.set({ backend: id }, running)
+    })
+    this.#gauge('homing_backend_queued_prefill_tokens', 'Uncached prompt tokens of this gateway that still wait for their first token.', ['backend'], (gauge) => {
+      for (const { id, queuedTokens } of gauges.backends()) gauge.set({ backend: id }, queuedTokens)
+    })
+    this.#gauge('homing_state_size', 'Entries or bytes of what is held, by name; each has a bound.', ['what'], (gauge) => {
+      for (const [what, value] of Object.entries(gauges.sizes())) gauge.set({ what }, value)
+    })
+    this.#gauge('homing_evictions', 'What was let go, by name and reason, since start.', ['what'], (gauge) => {
+      for (const [what, value] of Object.entries(gauges.evictions())) gauge.set({ what }, value)
+    })
+  }
+
+  request(route: string, status: number, seconds: number): void {
+    this.#requests.inc({ route, status })
+    this.#requestSeconds.observe({ route }, seconds)
+  }
+
+  turn(receipt: Receipt): void {
+    const backend = receipt.backendId
+    const of = { backend, model: receipt.model }
+    this.#turns.inc({ ...of, reason: receipt.reason, outcome: receipt.outcome })
+    if (receipt.ttftMs !== null) this.#ttft.observe(of, receipt.ttftMs / 1000)
+    if (receipt.promptTokens.actual !== null) this.#promptTokens.inc(of, receipt.promptTokens.actual)
+    this.#expectedCached.inc(of, receipt.cachedTokens.expected)
+    if (receipt.cachedTokens.actual !== null) {
+      this.#cachedTokens.inc(of, receipt.cachedTokens.actual)
+      this.#cacheError.inc({ backend }, Math.abs(receipt.cachedTokens.actual - receipt.cachedTokens.expected))
+    } else if (receipt.outcome === 'completed') this.fallback('cached_tokens_hidden')
+    if (receipt.outputTokens !== null) this.#outputTokens.inc(of, receipt.outputTokens)
+    for (const failure of receipt.failovers) this.#failovers.inc({ backend: failure.backendId })
+    for (const tool of receipt.omitted) this.#omitted.inc({ tool: tool.slice(0, 64) })
+    this.#decide.observe(receipt.decideMicroseconds / 1e6)
+    if (receipt.queuedMs > 0) this.#queued.observe(receipt.queuedMs / 1000)
+  }
+
+  fallback(what: string): void {
+    this.#fallbacks.inc({ what })
+  }
+
+  backendChanged(backend: string, change: string): void {
+    this.#probes.inc({ backend, change })
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] })
+  }
+
+  #histogram<Label extends string>(name: string, help: string, labelNames: readonly Label[], buckets = SECONDS): Histogram<Label> {
+    return new Histogram({ name, help, labelNames, buckets, registers: [this.registry] })
+  }
+
+  #gauge(name: string, help: string, labelNames: readonly string[], read: (gauge: Gauge) => void): void {
+    new Gauge({
+      name, help, labelNames, registers: [this.registry],
+      collect() {
+        this.reset()
+        read(this)
+      },
+    })
+  }
+}

@@ -1,0 +1,48 @@
+/** /v1/completions and /v1/embeddings: place by load, dispatch, relay; nothing is resolved, stored or learned. */
+import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
+import type { JsonObject } from './model/json.ts'
+import type { BlockChain } from './model/turn.ts'
+import type { ClientSink } from './upstream/client-sink.ts'
+import { dispatch, type DispatchPorts } from './upstream/dispatch.ts'
+import { PassthroughRelay } from './upstream/passthrough-relay.ts'
+
+export type PassthroughPorts = {
+  readonly place: (request: SchedulingRequest, signal: AbortSignal) => Promise<Decision>
+  readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
+  readonly dispatch: Omit<DispatchPorts, 'begin'>
+  readonly emptyChain: (tenant: string, model: string) => BlockChain
+}
+
+export type PassthroughRequest = {
+  readonly endpoint: 'completions' | 'embeddings'
+  readonly model: string
+  readonly body: JsonObject
+  readonly tenant: string
+  readonly requestId: string
+}
+
+export async function forward(asked: PassthroughRequest, sink: ClientSink, ports: PassthroughPorts): Promise<void> {
+  const abort = new AbortController()
+  sink.onClosed(() => abort.abort())
+  const maxTokens = asked.body['max_tokens']
+  const request: SchedulingRequest = {
+    endpoint: asked.endpoint, tenant: asked.tenant, model: asked.model, chain: ports.emptyChain(asked.tenant, asked.model),
+    promptTokens: JSON.stringify(asked.body['prompt'] ?? asked.body['input'] ?? '').length / 4,
+    maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : null, sessionId: asked.requestId, homeBackendId: null, protocol: null, needsVision: false, exclude: new Set(),
+  }
+  const decision = await ports.place(request, abort.signal)
+  let choice = decision.ranked[0]!
+  const relay = new PassthroughRelay(`/v1/${asked.endpoint}`, asked.body, sink, () => ({
+    'x-homing-backend': choice.backend.id, 'x-homing-model': choice.backend.models.get(asked.model)?.served ?? asked.model, 'x-homing-reason': decision.reason,
+  }))
+  const result = await dispatch({ decision, model: asked.model, requestId: asked.requestId, protocolFor: () => 'chat', signal: abort.signal }, relay, sink, {
+    ...ports.dispatch,
+    begin: (next) => {
+      choice = next
+      return ports.begin(decision, next, request)
+    },
+  })
+  const cancelled = result.kind === 'cancelled'
+  result.inFlight.end(cancelled ? 'cancelled' : relay.ended?.status === 'failed' ? 'failed' : 'completed')
+  if (!cancelled) relay.finish()
+}

@@ -1,0 +1,214 @@
+/**
+ * THE SPINE. One turn, from its validated form to its last byte:
+ *
+ *   Turn -> resolve -> ResolvedTurn -> schedule -> Decision -> dispatch + relay -> store -> last byte -> learn
+ *
+ * Each stage returns a new value; none edits what it was given. Resolve and schedule may refuse the client (HomingError
+ * with a status). Dispatch may try several backends until output is visible. The response is stored before its terminal
+ * event leaves, so whatever a client saw finished is there after a crash. Learning is never seen by the client.
+ */
+import { HomingError } from './model/error.ts'
+import type { Backend, Protocol } from './model/backend.ts'
+import type { Decision, RankedBackend, SchedulingRequest, InFlight } from './model/decision.ts'
+import type { StoredItem } from './model/item.ts'
+import type { JsonObject } from './model/json.ts'
+import type { Outcome } from './model/outcome.ts'
+import type { Receipt } from './model/receipt.ts'
+import type { StoredResponse } from './model/response.ts'
+import type { GrowingChain, ResolvedTurn, Turn } from './model/turn.ts'
+import type { ClientSink } from './upstream/client-sink.ts'
+import { dispatch, type DispatchPorts, type DispatchResult, type Failover } from './upstream/dispatch.ts'
+import { ChatRelay } from './upstream/chat-relay.ts'
+import { ResponsesRelay } from './upstream/responses-relay.ts'
+import type { IdPrefix } from './wire/response-assembly.ts'
+import { completeReceipt, decisionHeaders, openReceipt } from './receipt.ts'
+
+export type SaveTurn = { readonly response: StoredResponse; readonly items: readonly StoredItem[]; readonly conversationAppend: readonly string[] | null }
+
+export type Stages = {
+  readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
+  /** What the scheduler is asked; token lengths are estimated here. */
+  readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
+  readonly place: (request: SchedulingRequest, signal: AbortSignal) => Promise<Decision>
+  readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
+  readonly dispatch: Omit<DispatchPorts, 'begin'>
+  readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
+  readonly diagnose: (turn: ResolvedTurn, cachedTokens: number | null) => Promise<JsonObject | null>
+  readonly save: (save: SaveTurn) => Promise<void>
+  readonly remember: (turn: ResolvedTurn, output: readonly StoredItem[], storedId: string | null, backendId: string) => GrowingChain
+  /** What this process has in flight at a backend now. */
+  readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
+  readonly learn: (outcome: Outcome) => void
+  readonly receipts: { put(tenant: string, receipt: Receipt): void }
+  readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
+  readonly newId: (prefix: IdPrefix | 'resp') => string
+  readonly wallMs: () => number
+  readonly nowMs: () => number
+  readonly streamCommitAfterMs: number
+}
+
+const KEEP_ALIVE_MS = 15_000
+
+/** Rejects with a HomingError when nothing has been sent; otherwise the client has had its ending. */
+export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): Promise<void> {
+  const abort = new AbortController()
+  sink.onClosed(() => abort.abort())
+  const resolved = await stages.resolve(turn)
+  const request = stages.schedulingRequest(resolved)
+  const decision = await stages.place(request, abort.signal)
+  const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
+  const run = (relay: ChatRelay | ResponsesRelay): Promise<DispatchResult> =>
+    dispatch({ decision, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort.signal }, relay, sink, {
+      ...stages.dispatch,
+      begin: (choice) => {
+        current = choice
+        loadAtDispatch = stages.load(choice.backend)
+        return stages.begin(decision, choice, request)
+      },
+    })
+  let current: RankedBackend = decision.ranked[0]!
+  let loadAtDispatch = stages.load(current.backend)
+  const headers = (pending: boolean): Record<string, string> => decisionHeaders(turn, decision, pending ? null : current)
+  if (turn.endpoint === 'chat') await answerChat()
+  else await answerResponses()
+
+  async function answerChat(): Promise<void> {
+    const relay = new ChatRelay(resolved, sink, () => headers(false))
+    const result = await run(relay)
+    const id = relay.answerId ?? stages.newId('resp')
+    const receipt = settle(result, relay, id, relay.output as readonly StoredItem[], null)
+    stages.receipts.put(turn.tenant, receipt)
+    if (result.kind === 'answered') relay.finish()
+    stages.observe(resolved, receipt, result)
+  }
+
+  async function answerResponses(): Promise<void> {
+    const id = stages.newId('resp')
+    const createdAtMs = stages.wallMs()
+    const resource = stages.newResource(turn, resolved.effectiveTools, id, Math.floor(createdAtMs / 1000))
+    const relay: ResponsesRelay = new ResponsesRelay(resolved, sink, {
+      resource, newId: stages.newId, nowSeconds: () => Math.floor(stages.wallMs() / 1000),
+      headers: (pending) => ({ ...headers(pending), ...omittedHeader(relay.omitted) }),
+    })
+    const patience = beginPatience(relay)
+    let result: DispatchResult | null = null
+    let failovers: readonly Failover[] = []
+    let terminal
+    try {
+      result = await run(relay)
+      if (result.kind === 'cancelled') {
+        const receipt = settle(result, relay, id, [], null)
+        stages.receipts.put(turn.tenant, receipt)
+        stages.observe(resolved, receipt, result)
+        return
+      }
+      terminal = relay.terminal!
+    } catch (error) {
+      if (!(error instanceof HomingError) || !relay.committed) throw error
+      failovers = (error as { failovers?: readonly Failover[] }).failovers ?? []
+      terminal = relay.failCommitted(error.code, error.message)
+    } finally {
+      patience.stop()
+    }
+    let final = terminal['response'] as JsonObject
+    const diagnostics = await stages.diagnose(resolved, relay.usage?.cachedTokens ?? null)
+    if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
+    const output = relay.output as readonly StoredItem[]
+    const receipt = result === null
+      ? completeReceipt(openReceipt(resolved, decision, id, createdAtMs), { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
+      : settle(result, relay, id, output, turn.store ? id : null)
+    stages.receipts.put(turn.tenant, receipt)
+    if (turn.store) {
+      try {
+        await stages.save(recordOf(resolved, final, output, receipt, createdAtMs))
+      } catch (error) {
+        const failure = error instanceof HomingError ? error : new HomingError('storage_error', { why: error instanceof Error ? error.message : 'unknown' }, { cause: error })
+        if (!turn.stream) throw failure
+        final = { ...final, status: 'failed', error: { code: 'server_error', message: failure.message } }
+        terminal = { ...terminal, type: 'response.failed' }
+      }
+    }
+    if (turn.stream) relay.finish({ ...terminal, response: final })
+    else {
+      const body = JSON.stringify(final)
+      sink.head(200, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), ...headers(false), ...omittedHeader(relay.omitted) })
+      sink.end(body)
+    }
+    stages.observe(resolved, receipt, result)
+  }
+
+  /** After `streamCommitAfterMs` without output the stream is opened all the same, and kept alive by comments. */
+  function beginPatience(relay: ResponsesRelay): { stop(): void } {
+    if (!turn.stream) return { stop() {} }
+    const timer = setInterval(() => {
+      if (relay.visible) return clearInterval(timer)
+      if (relay.committed) relay.keepAlive()
+      else relay.commitEarly()
+    }, Math.min(stages.streamCommitAfterMs, KEEP_ALIVE_MS))
+    timer.unref()
+    return { stop: () => clearInterval(timer) }
+  }
+
+  /** Closes the books of an attempt: ledger, lineage, learning, receipt. */
+  function settle(result: DispatchResult, relay: ChatRelay | ResponsesRelay, id: string, output: readonly StoredItem[], storedId: string | null): Receipt {
+    const status = result.kind === 'cancelled' ? 'cancelled' : (relay.ended?.status ?? 'failed')
+    result.inFlight.end(status === 'incomplete' ? 'completed' : status)
+    const remember = status === 'completed' || status === 'incomplete'
+    const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend.id) : resolved.chain
+    const first = result.firstOutputAtMs
+    stages.learn({
+      backend: result.choice.backend,
+      model: turn.model,
+      tenant: turn.tenant,
+      sessionId: resolved.session.id,
+      status,
+      promptChain: resolved.chain,
+      fullChain,
+      expectedCachedTokens: result.choice.expectedCachedTokens,
+      expectedPromptTokens: decision.promptTokens,
+      usage: relay.usage,
+      ttftMs: first === null ? null : first - result.dispatchedAtMs,
+      decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
+      inFlightAtDispatch: loadAtDispatch.running,
+      queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
+    })
+    return completeReceipt(openReceipt(resolved, decision, id, stages.wallMs()), {
+      choice: result.choice, protocol: result.protocol, failovers: result.failovers, relay, status, timing: result,
+    })
+  }
+}
+
+/** One protocol per conversation where the backend speaks it, else Chat where it exists. */
+function protocolOf(backend: Backend, turn: Turn, kept: Protocol | null): Protocol {
+  if (turn.endpoint === 'chat') return 'chat'
+  if (kept !== null && backend.protocols.has(kept)) return kept
+  return backend.protocols.has('chat') ? 'chat' : 'responses'
+}
+
+function recordOf(turn: ResolvedTurn, resource: JsonObject, output: readonly StoredItem[], receipt: Receipt, createdAtMs: number): SaveTurn {
+  const outputItemIds = output.map((item) => item.id)
+  const failed = resource['status'] === 'failed'
+  return {
+    response: {
+      id: String(resource['id']),
+      tenant: turn.tenant,
+      createdAtMs,
+      previousResponseId: turn.previousResponseId,
+      conversationId: turn.conversationId,
+      sessionId: turn.session.id,
+      model: turn.model,
+      resource,
+      inputItemIds: turn.contextItemIds,
+      outputItemIds,
+      tools: turn.effectiveTools,
+      home: { backendId: receipt.backendId, servedModel: receipt.servedModel, protocol: receipt.protocol as Protocol },
+      promptTokens: receipt.promptTokens.actual,
+      receipt,
+    },
+    items: [...turn.newItems, ...output],
+    conversationAppend: turn.conversationId === null || failed ? null : [...turn.inputItemIds, ...outputItemIds],
+  }
+}
+
+const omittedHeader = (omitted: readonly string[]): Record<string, string> =>
+  omitted.length === 0 ? {} : { 'x-homing-omitted': omitted.join(', ') }

@@ -1,0 +1,238 @@
+/**
+ * Relay of POST /v1/chat/completions: the backend's bytes pass as they are.
+ *
+ * We always ask for a stream with usage (an engine notices a vanished client only while it streams, and usage teaches
+ * the cache registry). Where the client asked for neither, the stream is folded into one body, or the usage chunk is
+ * taken out again. Whole events only are passed on, so that a stream that dies mid-event never leaves half a line.
+ */
+import type { Backend, Protocol, ServedModel } from '../model/backend.ts'
+import { isObject, type JsonObject } from '../model/json.ts'
+import type { ConversationItem } from '../model/item.ts'
+import type { ResolvedTurn } from '../model/turn.ts'
+import type { Usage } from '../model/usage.ts'
+import { ChatCompletionFold } from '../wire/chat-completion.ts'
+import { SseReader } from '../wire/sse.ts'
+import type { ClientSink } from './client-sink.ts'
+import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
+
+const USAGE = Buffer.from('"usage"')
+const EMPTY = Buffer.alloc(0)
+
+export class ChatRelay implements Relay {
+  readonly #turn: ResolvedTurn
+  readonly #sink: ClientSink
+  readonly #headers: () => Readonly<Record<string, string>>
+  readonly #wantsUsage: boolean
+  #fold = new ChatCompletionFold()
+  #reader = this.#newReader()
+  #held: Buffer[] = []
+  #carry: Buffer = EMPTY
+  #clogged = false
+  #end: RelayEnd | null = null
+  #done = false
+  visible = false
+
+  constructor(turn: ResolvedTurn, sink: ClientSink, headers: () => Readonly<Record<string, string>>) {
+    this.#turn = turn
+    this.#sink = sink
+    this.#headers = headers
+    const options = turn.body['stream_options']
+    this.#wantsUsage = isObject(options) && options['include_usage'] === true
+  }
+
+  begin(_backend: Backend, served: ServedModel, _protocol: Protocol): BackendRequest {
+    this.#fold = new ChatCompletionFold()
+    this.#reader = this.#newReader()
+    this.#held = []
+    this.#carry = EMPTY
+    this.#end = null
+    this.#done = false
+    const options = this.#turn.body['stream_options']
+    const body = {
+      ...this.#turn.body,
+      model: served.served,
+      stream: true,
+      stream_options: { ...(isObject(options) ? options : {}), include_usage: true },
+    }
+    return { path: '/v1/chat/completions', body: JSON.stringify(body) }
+  }
+
+  whole(body: string): void {
+    let parsed: unknown
+    try {
+      parsed = JSON.parse(body)
+    } catch {
+      return this.broken('the backend answered 200 with a body that is neither a stream nor JSON')
+    }
+    if (!isObject(parsed)) return this.broken('the backend answered 200 with a body that is not an object')
+    this.#fold.accept(parsed)
+    if (this.#turn.stream) this.#held.push(...asStream(parsed, this.#wantsUsage))
+    this.#finish()
+  }
+
+  data(chunk: Buffer): void {
+    const bytes = this.#carry.length === 0 ? chunk : Buffer.concat([this.#carry, chunk])
+    const cut = lastEventEnd(bytes)
+    if (cut === 0) {
+      this.#carry = bytes
+      if (bytes.length > 16_777_216) this.broken('an event is larger than 16 MiB')
+      return
+    }
+    let events = cut === bytes.length ? bytes : bytes.subarray(0, cut)
+    this.#carry = cut === bytes.length ? EMPTY : bytes.subarray(cut)
+    this.#reader.push(events)
+    if (this.#fold.error !== null && !this.visible) return this.broken(this.#fold.error.message)
+    if (!this.#turn.stream) {
+      if (this.#done) this.#finish()
+      return
+    }
+    if (this.#done) events = withoutDone(events)
+    if (!this.#wantsUsage && events.indexOf(USAGE) !== -1) this.#held.push(withoutUsage(events))
+    else this.#held.push(events)
+    if (this.#fold.error !== null) {
+      this.#flush() // the client sees the backend's own error event
+      return this.broken(this.#fold.error.message)
+    }
+    if (this.#done) return this.#finish()
+    if (this.visible || this.#fold.outputBegan) this.#flush()
+  }
+
+  eof(): void {
+    if (this.#carry.length > 0) this.data(Buffer.from('\n\n'))
+    if (this.#end === null) this.#finish()
+  }
+
+  broken(why: string): void {
+    if (this.#end !== null) return
+    this.#end = { status: 'failed', trouble: why }
+  }
+
+  get ended(): RelayEnd | null {
+    return this.#end
+  }
+
+  get outputBegan(): boolean {
+    return this.#fold.outputBegan
+  }
+
+  get clogged(): boolean {
+    return this.#clogged
+  }
+
+  get usage(): Usage | null {
+    return this.#fold.usage
+  }
+
+  get outputTokens(): number {
+    return this.#fold.outputTokens
+  }
+
+  get output(): readonly ConversationItem[] {
+    return this.#fold.items()
+  }
+
+  get omitted(): readonly string[] {
+    return []
+  }
+
+  /** The backend's id of the answer: the name under which its receipt is found. */
+  get answerId(): string | null {
+    return this.#fold.id
+  }
+
+  get committed(): boolean {
+    return this.visible
+  }
+
+  /** Call when the turn's records are written: sends what was kept back and ends the answer. */
+  finish(): void {
+    if (this.#turn.stream) {
+      this.#flush()
+      if (this.#end?.status === 'failed' && this.#fold.error === null) {
+        const error = { message: `The backend failed while answering: ${this.#end.trouble ?? ''}.`, type: 'server_error', param: null, code: 'backend_error' }
+        this.#sink.write(`data: ${JSON.stringify({ error })}\n\n`)
+      }
+      this.#sink.end('data: [DONE]\n\n')
+      return
+    }
+    const body = JSON.stringify(this.#fold.completion())
+    this.#sink.head(200, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), ...this.#headers() })
+    this.#sink.end(body)
+  }
+
+  #finish(): void {
+    if (this.#end !== null) return
+    const reason = this.#fold.finishReason
+    if (reason === null) return this.broken('the stream ended without a finish_reason')
+    this.#end = { status: reason === 'length' || reason === 'content_filter' ? 'incomplete' : 'completed', trouble: null }
+  }
+
+  #newReader(): SseReader {
+    return new SseReader((data) => {
+      if (data === '[DONE]') this.#done = true
+      else this.#fold.push(data)
+    })
+  }
+
+  #flush(): void {
+    if (this.#held.length === 0 || this.#sink.closed) return
+    if (!this.visible) {
+      this.visible = true
+      this.#sink.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...this.#headers() })
+    }
+    const held = this.#held
+    this.#held = []
+    this.#clogged = !this.#sink.write(held.length === 1 ? held[0]! : Buffer.concat(held))
+  }
+}
+
+/** Offset behind the last blank line, 0 when no event is complete. */
+function lastEventEnd(bytes: Buffer): number {
+  const length = bytes.length
+  if (length >= 2 && bytes[length - 1] === 10 && bytes[length - 2] === 10) return length
+  const unix = bytes.lastIndexOf('\n\n')
+  const dos = bytes.lastIndexOf('\r\n\r\n')
+  return Math.max(unix === -1 ? 0 : unix + 2, dos === -1 ? 0 : dos + 4)
+}
+
+/** `[DONE]` is sent by `finish`, once the turn's records are written. */
+function withoutDone(events: Buffer): Buffer {
+  const at = Math.max(events.lastIndexOf('data: [DONE]'), events.lastIndexOf('data:[DONE]'))
+  return at === -1 ? events : events.subarray(0, at)
+}
+
+/** The same events without the usage that only we asked for; a chunk that carries nothing else goes. */
+function withoutUsage(events: Buffer): Buffer {
+  let kept = ''
+  for (const block of events.toString('utf8').split(/\r?\n\r?\n/)) {
+    if (block === '') continue
+    const data = block.startsWith('data:') ? block.slice(5).trim() : null
+    if (data === null || !data.includes('"usage"')) {
+      kept += `${block}\n\n`
+      continue
+    }
+    try {
+      const chunk = JSON.parse(data) as JsonObject
+      if (chunk['usage'] === undefined) kept += `${block}\n\n`
+      else if (Array.isArray(chunk['choices']) && chunk['choices'].length > 0) {
+        const { usage: _usage, ...rest } = chunk
+        kept += `data: ${JSON.stringify(rest)}\n\n`
+      }
+    } catch {
+      kept += `${block}\n\n`
+    }
+  }
+  return Buffer.from(kept)
+}
+
+/** A whole completion as chunks, for a client that asked for a stream. */
+function asStream(completion: JsonObject, wantsUsage: boolean): Buffer[] {
+  const { choices, usage, ...rest } = completion
+  const head = { ...rest, object: 'chat.completion.chunk' }
+  const chunks: JsonObject[] = (Array.isArray(choices) ? (choices as readonly JsonObject[]) : []).flatMap((choice) => [
+    { ...head, choices: [{ index: choice['index'] ?? 0, delta: choice['message'] ?? {}, finish_reason: null }] },
+    { ...head, choices: [{ index: choice['index'] ?? 0, delta: {}, finish_reason: choice['finish_reason'] ?? 'stop' }] },
+  ])
+  if (wantsUsage) chunks.push({ ...head, choices: [], usage })
+  return chunks.map((chunk) => Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`))
+}

@@ -1,0 +1,110 @@
+/** One HTTP request to a backend: bytes out, bytes in, exactly one ending (`onEnd` or `onFailure`). */
+import type { Dispatcher } from 'undici'
+import type { Backend } from '../model/backend.ts'
+import type { SilenceWatch, Watched } from './silence-watch.ts'
+
+/** `connect`: nothing was sent; `reset`: it broke later; `timeout`: silent past its limit; `aborted`: we ended it. */
+export type FailureKind = 'connect' | 'reset' | 'timeout' | 'aborted'
+
+export interface ExchangeHandler {
+  onHead(status: number, contentType: string): void
+  onData(chunk: Buffer): void
+  onEnd(): void
+  onFailure(kind: FailureKind, why: string): void
+}
+
+export interface Exchange {
+  pause(): void
+  resume(): void
+  /** Ends it now; the handler hears `aborted`. */
+  abort(): void
+  /** Output has begun: from here on silence is measured against the idle limit. */
+  outputBegan(): void
+}
+
+export type ExchangePorts = { readonly watch: SilenceWatch; readonly nowMs: () => number }
+
+const CONNECT_CODES = new Set([
+  'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT', 'ERR_TLS_CERT_ALTNAME_INVALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'CERT_HAS_EXPIRED',
+])
+
+export function openExchange(
+  dispatcher: Dispatcher, backend: Backend, path: string, body: string, requestId: string, handler: ExchangeHandler, ports: ExchangePorts,
+): Exchange {
+  const { timeouts, key, headers, url } = backend.config
+  let controller: Dispatcher.DispatchController | null = null
+  let ended = false
+  let began = false
+  let silent = false
+  let abortRequested = false
+
+  const watched: Watched = {
+    deadlineMs: timeouts.firstTokenMs === null ? Infinity : ports.nowMs() + timeouts.firstTokenMs,
+    onSilent: () => {
+      silent = true
+      controller?.abort(new Error('silent'))
+    },
+  }
+  const finish = (): boolean => {
+    if (ended) return false
+    ended = true
+    ports.watch.remove(watched)
+    return true
+  }
+  ports.watch.add(watched)
+
+  dispatcher.dispatch(
+    {
+      method: 'POST',
+      path: new URL(url).pathname.replace(/\/$/, '') + path,
+      headers: {
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+        'x-request-id': requestId,
+        ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+        ...headers,
+      },
+      body,
+    },
+    {
+      onRequestStart(started) {
+        controller = started
+        if (abortRequested) started.abort(new Error('aborted'))
+      },
+      onResponseStart(_controller, status, responseHeaders) {
+        handler.onHead(status, String(responseHeaders['content-type'] ?? ''))
+      },
+      onResponseData(_controller, chunk) {
+        if (began) watched.deadlineMs = ports.nowMs() + timeouts.idleMs
+        handler.onData(chunk)
+      },
+      onResponseEnd() {
+        if (finish()) handler.onEnd()
+      },
+      onResponseError(_controller, error) {
+        if (!finish()) return
+        const code = (error as NodeJS.ErrnoException).code ?? ''
+        if (abortRequested) handler.onFailure('aborted', 'cancelled')
+        else if (silent) handler.onFailure('timeout', began ? `silent for more than ${timeouts.idleMs} ms` : `no output within ${timeouts.firstTokenMs} ms`)
+        else if (CONNECT_CODES.has(code)) handler.onFailure('connect', `cannot connect (${code})`)
+        else handler.onFailure('reset', `connection lost (${code === '' ? error.message : code})`)
+      },
+    },
+  )
+
+  return {
+    pause: () => controller?.pause(),
+    resume: () => controller?.resume(),
+    abort: () => {
+      if (ended) return
+      abortRequested = true
+      controller?.abort(new Error('aborted'))
+    },
+    outputBegan: () => {
+      if (began) return
+      began = true
+      watched.deadlineMs = ports.nowMs() + timeouts.idleMs
+    },
+  }
+}
