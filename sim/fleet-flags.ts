@@ -15,7 +15,8 @@ export const FLEET_FLAGS = {
 export const FLEET_FLAGS_HELP = `  --profile NAME         prefill-fifo or realistic
   --prefill-rate N       prompt tokens per second and backend (default ${DEFAULT_SPEED.prefillTokensPerSecond})
   --decode-ms N          milliseconds a token of a lone sequence (default ${DEFAULT_SPEED.decodeMsPerToken})
-  --cache-blocks N[,N]   KV cache of each backend in blocks (default ${DEFAULT_SPEED.cacheBlocks}); a list is repeated over the fleet
+  --cache-blocks N[,N]   KV cache of each backend in blocks; a list is repeated over the fleet
+                         (default ${DEFAULT_SPEED.cacheBlocks} of ${DEFAULT_SPEED.blockTokens} tokens, or as many tokens in other blocks)
   --block-tokens N       tokens of a block (default: what the trace says, else ${DEFAULT_SPEED.blockTokens})
   --batch-tokens N       realistic: token budget of a step (default ${DEFAULT_SPEED.maxBatchTokens})
   --max-sequences N      realistic: sequences that run together (default ${DEFAULT_SPEED.maxSequences})
@@ -52,7 +53,7 @@ export const fleetFromFlags = (flags: FleetFlags, backends: number, blockTokens:
   const whole = (name: keyof typeof FLEET_FLAGS, otherwise: number): number =>
     flags[name] === undefined ? otherwise : positiveInteger(name, flags[name])
   const caches = flags['cache-blocks'] === undefined
-    ? [DEFAULT_SPEED.cacheBlocks]
+    ? [Math.max(1, Math.floor((DEFAULT_SPEED.cacheBlocks * DEFAULT_SPEED.blockTokens) / whole('block-tokens', blockTokens)))]
     : integerList('cache-blocks', flags['cache-blocks'])
   const speeds = flags.speeds === undefined ? [1] : positiveList('speeds', flags.speeds)
   const shared = {

@@ -1,0 +1,169 @@
+/**
+ * Replays a workload through a policy against a simulated fleet, in virtual time. Every request is answered exactly
+ * once: what a dying backend loses comes back to the policy at once and keeps its time of arrival. Deterministic: the
+ * same workload, fleet, policy and seed give the same numbers.
+ */
+import type { SimulatedEngine } from './engine/engine.ts'
+import { Ledger } from './ledger.ts'
+import type { Policy, Router, RouterContext } from './policy/policy.ts'
+import { buildEngine, type BackendSpec } from './profile.ts'
+import { seededRandom } from './random.ts'
+import { newJob, type Job, type JobListener } from './request.ts'
+import { DelayedCacheView } from './delayed-cache-view.ts'
+import { VirtualTimeline } from './timeline.ts'
+import type { Workload } from './workload/workload.ts'
+
+export type Fault = {
+  readonly atMs: number
+  readonly backend: number
+  /** `die`: jobs and cache are lost and it is away for `forMs`; `restart`: the same with no time away; `stall`: no progress. */
+  readonly kind: 'die' | 'restart' | 'stall'
+  readonly forMs: number
+}
+
+export type ReplayOptions = {
+  readonly workload: Workload
+  readonly fleet: readonly BackendSpec[]
+  readonly policy: Policy
+  readonly seed: number
+  readonly faults?: readonly Fault[]
+  /** KV events reach the policy so much later. 0: exact knowledge. */
+  readonly eventDelayMs?: number
+  readonly onProgress?: (answered: number) => void
+}
+
+/** Columns, one row a request. */
+export type Replay = {
+  readonly policy: Policy
+  readonly seed: number
+  readonly workload: Workload
+  readonly backends: number
+  readonly ttftMs: Float64Array
+  readonly totalMs: Float64Array
+  /** Time in the router before the last dispatch. */
+  readonly heldMs: Float64Array
+  readonly cachedTokens: Float64Array
+  readonly backendOf: Int32Array
+  /** How often each request was answered in full: all ones, or the laboratory is broken. */
+  readonly answers: Uint8Array
+  readonly retries: number
+  readonly preemptions: number
+  /** Prompt tokens that each backend computed. */
+  readonly work: Float64Array
+  /** Requests at each backend (waiting or before their first token), [sample * backends + backend]. */
+  readonly load: { readonly everyMs: number; readonly samples: Float32Array }
+  readonly wallMs: number
+}
+
+const LOAD_SAMPLES = 240
+
+export const replay = (options: ReplayOptions): Replay => {
+  const startedMs = performance.now()
+  const { workload, fleet, policy } = options
+  const { requests } = workload
+  const count = requests.length
+  const backends = fleet.length
+  const timeline = new VirtualTimeline()
+  const engines: SimulatedEngine[] = fleet.map((spec) => buildEngine(spec, timeline))
+  const ledger = new Ledger(backends)
+  const ttftMs = new Float64Array(count).fill(Number.NaN)
+  const totalMs = new Float64Array(count).fill(Number.NaN)
+  const heldMs = new Float64Array(count)
+  const cachedTokens = new Float64Array(count)
+  const backendOf = new Int32Array(count).fill(-1)
+  const answers = new Uint8Array(count)
+  const work = new Float64Array(backends)
+  const down = new Uint8Array(backends)
+  let answered = 0
+  let retries = 0
+
+  const delayMs = options.eventDelayMs ?? 0
+  const views = delayMs > 0 ? engines.map((engine) => new DelayedCacheView(engine.cache, timeline, delayMs)) : null
+  const context: RouterContext = {
+    backends,
+    blockTokens: workload.blockTokens,
+    ledger,
+    random: seededRandom(options.seed),
+    nowMs: () => timeline.nowMs(),
+    speed: (backend) => engines[backend]!.speed,
+    cachedTokens: (request, backend) => {
+      const matched = (views === null ? engines[backend]!.cache : views[backend]!).matched(request.blocks)
+      return Math.min(request.promptTokens, matched * workload.blockTokens)
+    },
+    usable: (backend) => down[backend] === 0,
+    dispatch: (request, backend, uncachedTokens) => {
+      const nowMs = timeline.nowMs()
+      heldMs[request.index] = nowMs - request.atMs
+      backendOf[request.index] = backend
+      ledger.placed(request, backend, uncachedTokens, nowMs)
+      engines[backend]!.submit(newJob(request, listeners[backend]!))
+    },
+    schedule: (atMs, action) => timeline.schedule(atMs, action),
+  }
+  const router: Router = policy.create(context)
+
+  const listeners = engines.map((_, backend): JobListener => ({
+    firstToken: (job: Job) => {
+      const { request } = job
+      ttftMs[request.index] = timeline.nowMs() - request.atMs
+      cachedTokens[request.index] = job.cachedTokens
+      ledger.firstToken(request, backend, timeline.nowMs())
+      router.firstToken?.(request, backend)
+    },
+    finished: (job: Job) => {
+      const { request } = job
+      totalMs[request.index] = timeline.nowMs() - request.atMs
+      work[backend]! += request.promptTokens - job.cachedTokens
+      answers[request.index]!++
+      answered++
+      ledger.ended(request, backend)
+      if (options.onProgress !== undefined && (answered & 255) === 0) options.onProgress(answered)
+      router.ended?.(request, backend, 'completed')
+    },
+    failed: (job: Job) => {
+      const { request } = job
+      retries++
+      ledger.ended(request, backend)
+      router.ended?.(request, backend, 'failed')
+      timeline.schedule(timeline.nowMs(), () => router.arrive(request))
+    },
+  }))
+
+  let next = 0
+  const arrive = (): void => {
+    const { atMs } = requests[next]!
+    while (next < count && requests[next]!.atMs === atMs) router.arrive(requests[next++]!)
+    if (next < count) timeline.schedule(requests[next]!.atMs, arrive)
+  }
+  if (count > 0) timeline.schedule(requests[0]!.atMs, arrive)
+
+  for (const fault of options.faults ?? []) {
+    timeline.schedule(fault.atMs, () => {
+      if (fault.kind === 'stall') return engines[fault.backend]!.stall(fault.forMs)
+      if (fault.kind === 'die') {
+        down[fault.backend] = 1
+        timeline.schedule(fault.atMs + fault.forMs, () => { down[fault.backend] = 0 })
+      }
+      engines[fault.backend]!.restart(fault.kind)
+    })
+  }
+
+  const spanMs = count === 0 ? 0 : requests[count - 1]!.atMs
+  const everyMs = Math.max(1, spanMs / LOAD_SAMPLES)
+  const samples = new Float32Array((LOAD_SAMPLES + 1) * backends)
+  let sample = 0
+  const takeSample = (): void => {
+    for (let backend = 0; backend < backends; backend++) samples[sample * backends + backend] = ledger.prefilling(backend)
+    if (++sample <= LOAD_SAMPLES) timeline.schedule(sample * everyMs, takeSample)
+  }
+  timeline.schedule(0, takeSample)
+
+  timeline.run()
+  options.onProgress?.(answered)
+  return {
+    policy, seed: options.seed, workload, backends, ttftMs, totalMs, heldMs, cachedTokens, backendOf, answers, retries, work,
+    preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
+    load: { everyMs, samples },
+    wallMs: performance.now() - startedMs,
+  }
+}
