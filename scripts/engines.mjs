@@ -57,7 +57,7 @@ async function main(argv) {
   await stopEngines(options.dir)
   const stop = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => stop.abort(new Error(`stopped by ${name}`)))
-  const engine = await ensureEngine(say)
+  const engine = await ensureEngine(say, { signal: stop.signal })
   for (const entry of await startEngines({ ...options, engine, say, signal: stop.signal })) print(entry)
 }
 

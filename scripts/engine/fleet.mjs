@@ -65,6 +65,7 @@ function parameters(engine, model, options) {
     n_batch: 512,
     kv_unified: false,
     n_gpu_layers: 0,
+    verbosity: 1, // errors only: at the default every request adds lines to a log that nobody trims
     // More threads than cores in all make the engines wait for each other.
     cpuparams: { n_threads: 1 },
     cpuparams_batch: { n_threads: 1 },
@@ -80,16 +81,19 @@ function parameters(engine, model, options) {
 
 /**
  * Starts engines and waits until each answers; on any failure, or when `signal` aborts, ends those it started.
- * @param {{ dir: string, count: number, slots: number, contextTokens: number, basePort?: number, stopWith?: number,
+ * `keep`: engines of this folder that already run and count towards `count`.
+ * @param {{ dir: string, count: number, keep?: object[], slots: number, contextTokens: number, basePort?: number, stopWith?: number,
  *   engine: { python: string, library: string, model: string }, say?: (text: string) => void, signal?: AbortSignal }} options
  */
 export async function startEngines(options) {
-  const { dir, engine: installed, say = () => {}, signal } = options
+  const { dir, engine: installed, keep = [], say = () => {}, signal } = options
   const before = readRecord(dir)
-  const ports = await freePorts(options.count, before.ports, options.basePort ?? FIRST_PORT)
+  const kept = keep.map(({ port }) => port)
+  const missing = Math.max(0, options.count - kept.length)
+  const ports = await freePorts(missing, before.ports.filter(port => !kept.includes(port)), options.basePort ?? FIRST_PORT)
   const folder = join(dir, 'engines')
   mkdirSync(folder, { recursive: true })
-  let record = { ...before, ports, engines: [] }
+  let record = { ...before, ports: [...kept, ...ports], engines: [...keep] }
   const children = []
   const began = Date.now()
   try {
@@ -106,7 +110,7 @@ export async function startEngines(options) {
     }))
   } catch (error) {
     await endProcesses(children.map(({ entry }) => entry))
-    writeRecord(dir, { ...record, engines: [] })
+    writeRecord(dir, { ...record, engines: [...keep] })
     throw error
   }
   for (const { child } of children) child.unref()

@@ -19,16 +19,17 @@ export const enginesFolder = () =>
 
 /**
  * @param {(text: string) => void} say progress
+ * @param {{ folder?: string, signal?: AbortSignal }} options
  * @returns {Promise<{ python: string, library: string, model: string }>}
  */
-export async function ensureEngine(say, folder = enginesFolder()) {
+export async function ensureEngine(say, { folder = enginesFolder(), signal } = {}) {
   const library = join(folder, 'lib')
   const model = join(folder, 'models', 'smollm2-135m-instruct-q4_0.gguf')
   const python = requirePython(say)
   mkdirSync(folder, { recursive: true })
   const install = async () => {
     const complete = existsSync(model)
-    await fetchPackages(python, folder, complete, say)
+    await fetchPackages(python, folder, complete, { say, signal })
     if (!complete) {
       say('converting the model from Q4_1 to Q4_0 ...')
       const source = join(folder, 'models', 'source.gguf')
@@ -43,12 +44,12 @@ export async function ensureEngine(say, folder = enginesFolder()) {
   return { python, library, model }
 }
 
-async function fetchPackages(python, folder, hasModel, say) {
+async function fetchPackages(python, folder, hasModel, { say, signal }) {
   const args = [join(HERE, 'install.py'), folder, ...(hasModel ? ['--no-model'] : [])]
-  let code = await run(python, args)
+  let code = await run(python, args, signal)
   if (code === 0) return
   if (code !== UNSUPPORTED && !hasPip(python) && mayUseApt() && aptInstall(['python3-pip', 'ca-certificates'], say)) {
-    code = await run(python, args)
+    code = await run(python, args, signal)
     if (code === 0) return
   }
   if (code === UNSUPPORTED) throw new EngineUnavailable('the packaged engine has no build for this platform (see above)')
@@ -56,10 +57,10 @@ async function fetchPackages(python, folder, hasModel, say) {
   throw new EngineUnavailable(`the packaged engine could not be fetched: ${advice} and run this again`)
 }
 
-function run(command, args) {
+function run(command, args, signal) {
   return new Promise((done, fail) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] })
-    child.once('error', fail)
+    const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'], signal })
+    child.once('error', error => fail(signal?.aborted ? signal.reason : error))
     child.once('exit', code => done(code ?? 1))
   })
 }

@@ -18,6 +18,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -93,9 +94,13 @@ def fetch_with_pip(requirement, wheels):
     with open(wheels / "pip.log", "w+b") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT,
                                    env={**os.environ, "TMPDIR": str(temporary)})
-        while process.poll() is None:
-            progress.at(size_of(wheels) - before)
-            time.sleep(0.1)
+        try:
+            while process.poll() is None:
+                progress.at(size_of(wheels) - before)
+                time.sleep(0.1)
+        finally:
+            if process.poll() is None:  # interrupted
+                process.terminate()
         log.seek(0)
         text = log.read().decode("utf-8", "replace")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -298,6 +303,7 @@ def install_model(home):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     home = pathlib.Path(sys.argv[1]).resolve()
     home.mkdir(parents=True, exist_ok=True)
     try:
