@@ -46,6 +46,7 @@ import { estimateRequest } from './scheduling-request.ts'
 import { Scheduler } from './schedule/scheduler.ts'
 import { forward } from './serve-passthrough.ts'
 import { serveTurn, type Stages } from './serve-turn.ts'
+import { warmStart } from './warm-start.ts'
 import { Connections } from './upstream/connections.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
@@ -247,6 +248,22 @@ export async function startGateway(config: Config, options: { readonly version: 
   void registry.firstProbeDone.then(() => {
     firstProbeDone = true
   })
+  void warmStart({
+    store, chains,
+    backend: (id) => registry.get(id),
+    insert: (chain, backend) => index.insert(chain, backend.index),
+    rememberSession: (chain, sessionId, backendId) => {
+      sessions.remember(chain, sessionId)
+      sessions.rememberHome(sessionId, backendId)
+    },
+    yield: () => new Promise((resolve) => setImmediate(resolve)),
+  }, BOUNDS.warmStartResponses).then(
+    (restored) => log.debug({ restored }, 'block index rebuilt from the store'),
+    (error: unknown) => {
+      metrics.fallback('warm_start_failed')
+      log.error({ err: error }, 'rebuilding the block index from the store failed')
+    },
+  )
   const sweep = setInterval(() => {
     store.sweep(wallMs()).catch((error: unknown) => log.error({ err: error }, 'sweeping the store failed'))
   }, SWEEP_EVERY_MS).unref()
