@@ -38,7 +38,8 @@ export function toolOutputText(item: ConversationItem, turn: ResolvedTurn, index
   const parts = partsOf(output)
   parts.forEach((part, at) => {
     if (part['type'] === 'input_text') return
-    throw unsupportedPart(part, `${placeOf(turn, index)}.output[${at}]`, "the backends take a tool's output as text only")
+    const place = `${placeOf(turn, index)}.output[${at}]`
+    throw unsupportedPart(part, place, "the backends take a tool's output as text only")
   })
   return parts.map(textOf).join('\n')
 }

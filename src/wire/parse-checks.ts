@@ -11,9 +11,6 @@ export const isArray = (value: unknown): value is readonly JsonValue[] => Array.
 
 export const join = (at: string, key: string): string => (at === '' ? key : `${at}.${key}`)
 
-/** Field names that reach a prototype when they are assigned; they are never copied. */
-export const isUnsafeKey = (key: string): boolean => key === '__proto__'
-
 export function describe(value: unknown): string {
   if (value === null) return 'null'
   if (value === undefined) return 'nothing'

@@ -38,7 +38,8 @@ function checkTool(tool: JsonObject, at: string): JsonObject {
   if (type === 'custom') return checkCustom(tool, at)
   if (type === 'namespace') return checkNamespace(tool, at)
   if (COMPUTER.includes(type)) {
-    throw new HomingError('unsupported_tool', { param: at, tool: type, why: 'no backend of this gateway can use a computer' })
+    const why = 'no backend of this gateway can use a computer'
+    throw new HomingError('unsupported_tool', { param: at, tool: type, why })
   }
   if (!KIND.test(type)) throw wrongValue(`${at}.type`, 'a tool type is a short word of letters, digits and _ . : -')
   return tool
@@ -48,7 +49,7 @@ function checkFunction(tool: JsonObject, at: string): JsonObject {
   if (tool['name'] === undefined && isObject(tool['function'])) {
     throw wrongValue(
       `${at}.function`,
-      "this is the shape of Chat Completions; the Responses API puts 'name', 'description' and 'parameters' beside 'type'",
+      "this is the shape of Chat Completions; the Responses API puts 'name' and 'parameters' beside 'type'",
     )
   }
   requireName(tool, 'name', at)

@@ -5,7 +5,7 @@
  */
 import type { Engine, ServedModel } from '../model/backend.ts'
 import { isObject } from '../model/json.ts'
-import type { JsonObject, JsonValue } from '../model/json.ts'
+import type { JsonObject } from '../model/json.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import { carriesOnlyCiphertext } from './item-text.ts'
 import { renderMessages } from './render-messages.ts'
@@ -31,7 +31,7 @@ const TEMPLATE_ARGUMENTS: ReadonlySet<Engine> = new Set<Engine>(['vllm', 'sglang
 
 export function renderChat(turn: ResolvedTurn, served: ServedModel, engine: Engine): Rendered {
   const tools = renderTools(turn, engine)
-  const body: Record<string, JsonValue> = {
+  const body: JsonObject = {
     model: served.served,
     messages: renderMessages(turn, engine, tools.naming),
     ...passedFields(turn.body, TRANSLATED),
@@ -100,7 +100,8 @@ function reasoningFields(body: JsonObject, engine: Engine): JsonObject {
   const reasoning = body['reasoning']
   const effort = isObject(reasoning) ? reasoning['effort'] : null
   if (typeof effort !== 'string') return {}
-  if (!TEMPLATE_ARGUMENTS.has(engine) || (engine !== 'llamacpp' && effort !== 'none')) return { reasoning_effort: effort }
+  const byTemplate = engine === 'llamacpp' || (effort === 'none' && TEMPLATE_ARGUMENTS.has(engine))
+  if (!byTemplate) return { reasoning_effort: effort }
   const own = body['chat_template_kwargs']
   return {
     reasoning_effort: effort,

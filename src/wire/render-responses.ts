@@ -4,7 +4,7 @@
  */
 import type { Engine, ServedModel } from '../model/backend.ts'
 import { isObject } from '../model/json.ts'
-import type { JsonObject, JsonValue } from '../model/json.ts'
+import type { JsonObject } from '../model/json.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import { carriesOnlyCiphertext } from './item-text.ts'
 import { responseFormat } from './render-chat.ts'
@@ -21,7 +21,7 @@ const TRANSLATED: ReadonlySet<string> = new Set(['tools', 'tool_choice', 'parall
 
 export function renderResponses(turn: ResolvedTurn, served: ServedModel, engine: Engine): Rendered {
   const tools = renderTools(turn, engine)
-  const body: Record<string, JsonValue> = {
+  const body: JsonObject = {
     model: served.served,
     ...(turn.instructions !== null && turn.instructions !== '' && { instructions: turn.instructions }),
     input: renderItems(turn, engine, tools.naming),

@@ -54,7 +54,11 @@ export function renderTools(turn: ResolvedTurn, engine: Engine): RenderedTools {
   }
 }
 
-type Kept = { readonly tools: readonly NamedTool[]; readonly only: NamedTool | null; readonly mode: { mode: string } | null }
+type Kept = {
+  readonly tools: readonly NamedTool[]
+  readonly only: NamedTool | null
+  readonly mode: { readonly mode: string } | null
+}
 
 function limit(named: readonly NamedTool[], choice: ToolChoice | null, engine: Engine): Kept {
   if (choice === null) return { tools: named, only: null, mode: null }

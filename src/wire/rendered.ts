@@ -3,8 +3,8 @@
  * business (they end here), and which were asked for but cannot be passed on (they are listed, so that the client sees
  * it). All other fields, known to us or not, go to the engine as they came.
  */
-import type { JsonObject, JsonValue } from '../model/json.ts'
-import { isArray, isUnsafeKey } from './parse-checks.ts'
+import type { JsonObject } from '../model/json.ts'
+import { isArray } from './parse-checks.ts'
 import type { ToolNames } from './tool-names.ts'
 
 export type Rendered = {
@@ -48,13 +48,9 @@ const OURS: ReadonlySet<string> = new Set([
 const MISSED = ['max_tool_calls', 'moderation', 'access_programs', 'prompt_cache_retention']
 
 /** The fields of `body` that go to the engine as they came; null means absent. `taken` are rendered by the caller. */
-export function passedFields(body: JsonObject, taken: ReadonlySet<string>): Record<string, JsonValue> {
-  const passed: Record<string, JsonValue> = {}
-  for (const key of Object.keys(body)) {
-    const value = body[key] ?? null
-    if (value !== null && !OURS.has(key) && !taken.has(key) && !isUnsafeKey(key)) passed[key] = value
-  }
-  return passed
+export function passedFields(body: JsonObject, taken: ReadonlySet<string>): JsonObject {
+  const passes = ([key, value]: [string, unknown]) => (value ?? null) !== null && !OURS.has(key) && !taken.has(key)
+  return Object.fromEntries(Object.entries(body).filter(passes))
 }
 
 export function missedFields(body: JsonObject): readonly string[] {

@@ -6,9 +6,22 @@
 import { HomingError } from '../model/error.ts'
 import { isObject } from '../model/json.ts'
 import type { JsonObject, JsonValue } from '../model/json.ts'
-import { isArray, listed, missing, optionalString, requireName, requireString, wrongType, wrongValue } from './parse-checks.ts'
+import {
+  isArray,
+  listed,
+  missing,
+  optionalString,
+  requireName,
+  requireString,
+  wrongType,
+  wrongValue,
+} from './parse-checks.ts'
 
-export type ChosenTool = { readonly kind: 'function' | 'custom'; readonly name: string; readonly namespace: string | null }
+export type ChosenTool = {
+  readonly kind: 'function' | 'custom'
+  readonly name: string
+  readonly namespace: string | null
+}
 export type ToolChoice = {
   readonly mode: 'none' | 'auto' | 'required'
   readonly only: readonly ChosenTool[] | null
@@ -59,8 +72,8 @@ export function isChosen(
 }
 
 function isCallable(tool: JsonObject): boolean {
-  const type = tool['type']
-  return type === 'function' || type === 'custom' || (type === 'namespace' && isArray(tool['tools']) && tool['tools'].length > 0)
+  const { type, tools } = tool
+  return type === 'function' || type === 'custom' || (type === 'namespace' && isArray(tools) && tools.length > 0)
 }
 
 function offers(tools: readonly JsonObject[], chosen: ChosenTool): boolean {

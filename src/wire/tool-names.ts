@@ -17,8 +17,9 @@ const HASH_LENGTH = 7
 /** The name of a tool that clashes with no other. */
 export function engineName(tool: ToolName): string {
   if (tool.namespace === undefined) return tool.name
-  const plain = (tool.namespace.endsWith('__') ? tool.namespace + tool.name : `${tool.namespace}__${tool.name}`)
-    .replace(/[^a-zA-Z0-9_-]/g, '_')
+  const plain = (
+    tool.namespace.endsWith('__') ? tool.namespace + tool.name : `${tool.namespace}__${tool.name}`
+  ).replace(/[^a-zA-Z0-9_-]/g, '_')
   return plain.length <= MAX_LENGTH ? plain : withHash(plain, tool)
 }
 

@@ -11,7 +11,13 @@ const chat = (fields: JsonObject) => parseChat({ model: 'm', messages: [USER], .
 
 describe('a Chat Completions body becomes a turn', () => {
   test('that is not stored, has no instructions and keeps the body', () => {
-    const body = { model: 'm', messages: [{ role: 'system', content: 's' }, USER], stream: true, max_tokens: 5, seed: 1 }
+    const body = {
+      model: 'm',
+      messages: [{ role: 'system', content: 's' }, USER],
+      stream: true,
+      max_tokens: 5,
+      seed: 1,
+    }
     const turn = parseChat(body, META, LIMITS)
     assert.equal(turn.endpoint, 'chat')
     assert.equal(turn.store, false)
@@ -43,7 +49,13 @@ describe('a Chat Completions body becomes a turn', () => {
     const messages: JsonValue = [
       { role: 'system', content: 'be short' },
       { role: 'developer', content: 'be kind' },
-      { role: 'user', content: [{ type: 'text', text: 'look' }, { type: 'image_url', image_url: { url: 'data:a', detail: 'low' } }] },
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'look' },
+          { type: 'image_url', image_url: { url: 'data:a', detail: 'low' } },
+        ],
+      },
       {
         role: 'assistant',
         content: 'let me see',
@@ -62,7 +74,13 @@ describe('a Chat Completions body becomes a turn', () => {
     const input: JsonValue = [
       { role: 'system', content: 'be short' },
       { role: 'developer', content: 'be kind' },
-      { role: 'user', content: [{ type: 'input_text', text: 'look' }, { type: 'input_image', image_url: 'data:a', detail: 'low' }] },
+      {
+        role: 'user',
+        content: [
+          { type: 'input_text', text: 'look' },
+          { type: 'input_image', image_url: 'data:a', detail: 'low' },
+        ],
+      },
       { type: 'reasoning', summary: [{ type: 'summary_text', text: 'hmm' }] },
       { role: 'assistant', content: 'let me see' },
       { type: 'function_call', call_id: 'c1', name: 'f', arguments: '{"a": 1}' },
@@ -120,11 +138,14 @@ describe('a Chat Completions body is refused with code and param:', () => {
   ]
   for (const [fields, code, param] of cases) {
     test(`${JSON.stringify(fields).slice(0, 90)} is ${code}`, () => {
-      assert.throws(() => chat(fields), (error) => {
-        assert.ok(error instanceof HomingError)
-        assert.deepEqual([error.status, error.code, error.param], [400, code, param])
-        return true
-      })
+      assert.throws(
+        () => chat(fields),
+        (error) => {
+          assert.ok(error instanceof HomingError)
+          assert.deepEqual([error.status, error.code, error.param], [400, code, param])
+          return true
+        },
+      )
     })
   }
 })

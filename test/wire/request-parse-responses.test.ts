@@ -27,16 +27,34 @@ describe('a Responses body becomes a turn', () => {
     assert.equal(turn.instructions, null)
     assert.equal(turn.tools, undefined)
     assert.equal(turn.maxOutputTokens, null)
-    assert.deepEqual(turn.input, [
-      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hi' }] },
-    ])
+    assert.deepEqual(turn.input, [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hi' }] }])
   })
 
   test('with null in an optional field meaning that it is absent', () => {
     const keys = [
-      'store', 'stream', 'temperature', 'top_p', 'tools', 'tool_choice', 'text', 'reasoning', 'metadata', 'include',
-      'previous_response_id', 'conversation', 'truncation', 'background', 'prompt', 'instructions', 'top_logprobs',
-      'max_output_tokens', 'parallel_tool_calls', 'stream_options', 'prompt_cache_key', 'safety_identifier', 'n',
+      'store',
+      'stream',
+      'temperature',
+      'top_p',
+      'tools',
+      'tool_choice',
+      'text',
+      'reasoning',
+      'metadata',
+      'include',
+      'previous_response_id',
+      'conversation',
+      'truncation',
+      'background',
+      'prompt',
+      'instructions',
+      'top_logprobs',
+      'max_output_tokens',
+      'parallel_tool_calls',
+      'stream_options',
+      'prompt_cache_key',
+      'safety_identifier',
+      'n',
     ]
     const turn = parse(Object.fromEntries(keys.map((key) => [key, null])))
     assert.equal(turn.store, true)
@@ -45,8 +63,15 @@ describe('a Responses body becomes a turn', () => {
 
   test('with the fields it was given, and the body untouched', () => {
     const body = {
-      model: 'm', input: [], conversation: { id: 'conv_1' }, store: false, stream: true, instructions: '',
-      prompt_cache_key: 'k', max_output_tokens: 1, acme_extra: { deep: [1] },
+      model: 'm',
+      input: [],
+      conversation: { id: 'conv_1' },
+      store: false,
+      stream: true,
+      instructions: '',
+      prompt_cache_key: 'k',
+      max_output_tokens: 1,
+      acme_extra: { deep: [1] },
     }
     const turn = parseResponses(body, { ...META, sessionHint: 'mine' }, LIMITS)
     assert.equal(turn.conversationId, 'conv_1')
@@ -68,36 +93,85 @@ describe('a Responses body becomes a turn', () => {
 describe('an input item', () => {
   const part = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] })
   const cases: readonly [string, JsonObject, JsonObject][] = [
-    ['easy message', { role: 'user', content: 'a' },
-      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'a' }] }],
-    ['easy assistant message', { role: 'assistant', content: 'a' },
-      { type: 'message', role: 'assistant', content: [part('a')] }],
-    ['assistant part without annotations', { role: 'assistant', content: [{ type: 'output_text', text: 'a' }] },
-      { type: 'message', role: 'assistant', content: [part('a')] }],
-    ['text part in the other role\'s word', { role: 'user', content: [{ type: 'output_text', text: 'a' }] },
-      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'a' }] }],
-    ['message with phase, status and a field of tomorrow',
-      { type: 'message', id: 'msg_1', role: 'assistant', phase: 'commentary', status: 'completed', odd: 1, content: 'a' },
-      { type: 'message', id: 'msg_1', role: 'assistant', phase: 'commentary', status: 'completed', odd: 1, content: [part('a')] }],
+    [
+      'easy message',
+      { role: 'user', content: 'a' },
+      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'a' }] },
+    ],
+    [
+      'easy assistant message',
+      { role: 'assistant', content: 'a' },
+      { type: 'message', role: 'assistant', content: [part('a')] },
+    ],
+    [
+      'assistant part without annotations',
+      { role: 'assistant', content: [{ type: 'output_text', text: 'a' }] },
+      { type: 'message', role: 'assistant', content: [part('a')] },
+    ],
+    [
+      "text part in the other role's word",
+      { role: 'user', content: [{ type: 'output_text', text: 'a' }] },
+      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'a' }] },
+    ],
+    [
+      'message with phase, status and a field of tomorrow',
+      {
+        type: 'message',
+        id: 'msg_1',
+        role: 'assistant',
+        phase: 'commentary',
+        status: 'completed',
+        odd: 1,
+        content: 'a',
+      },
+      {
+        type: 'message',
+        id: 'msg_1',
+        role: 'assistant',
+        phase: 'commentary',
+        status: 'completed',
+        odd: 1,
+        content: [part('a')],
+      },
+    ],
     ['reference without a type', { id: 'msg_1' }, { type: 'item_reference', id: 'msg_1' }],
     ['reference with a null type', { id: 'msg_1', type: null }, { type: 'item_reference', id: 'msg_1' }],
-    ['reasoning without a summary', { type: 'reasoning', encrypted_content: 'x' },
-      { type: 'reasoning', encrypted_content: 'x', summary: [] }],
-    ['tool output in parts', { type: 'function_call_output', call_id: 'c', output: [{ type: 'text', text: 'a' }] },
-      { type: 'function_call_output', call_id: 'c', output: [{ type: 'input_text', text: 'a' }] }],
+    [
+      'reasoning without a summary',
+      { type: 'reasoning', encrypted_content: 'x' },
+      { type: 'reasoning', encrypted_content: 'x', summary: [] },
+    ],
+    [
+      'tool output in parts',
+      { type: 'function_call_output', call_id: 'c', output: [{ type: 'text', text: 'a' }] },
+      { type: 'function_call_output', call_id: 'c', output: [{ type: 'input_text', text: 'a' }] },
+    ],
   ]
   for (const [title, given, expected] of cases) {
     test(`is normalised: ${title}`, () => assert.deepEqual(items([given]), [expected]))
   }
 
   const kept: readonly [string, JsonObject][] = [
-    ['function call, spaces of its arguments included',
-      { type: 'function_call', id: 'fc_1', call_id: 'c', name: 'f', arguments: '{ "a":  1 }', namespace: 'n', status: 'completed' }],
+    [
+      'function call, spaces of its arguments included',
+      {
+        type: 'function_call',
+        id: 'fc_1',
+        call_id: 'c',
+        name: 'f',
+        arguments: '{ "a":  1 }',
+        namespace: 'n',
+        status: 'completed',
+      },
+    ],
     ['function output', { type: 'function_call_output', call_id: 'c', output: '' }],
     ['custom call', { type: 'custom_tool_call', call_id: 'c', name: 'f', input: 'x' }],
     ['custom output', { type: 'custom_tool_call_output', call_id: 'c', output: 'x' }],
     ['reasoning', { type: 'reasoning', id: 'rs_1', summary: [{ type: 'summary_text', text: 'a' }], content: null }],
-    ['image', { type: 'message', role: 'user', content: [{ type: 'input_image', image_url: 'data:x', detail: 'low' }] }],
+    [
+      'image',
+      { type: 'message', role: 'user', content: [{ type: 'input_image', image_url: 'data:x', detail: 'low' }] },
+    ],
     ['file', { type: 'message', role: 'user', content: [{ type: 'input_file', file_data: 'data:x' }] }],
   ]
   for (const [title, given] of kept) {
@@ -107,7 +181,10 @@ describe('an input item', () => {
 
 describe('a Responses body is refused with code and param:', () => {
   const tool = (fields: JsonObject): JsonObject => ({ tools: [fields] })
-  const choose = (tool_choice: JsonValue, tools: JsonValue = [{ type: 'function', name: 'f' }]): JsonObject => ({ tools, tool_choice })
+  const choose = (tool_choice: JsonValue, tools: JsonValue = [{ type: 'function', name: 'f' }]): JsonObject => ({
+    tools,
+    tool_choice,
+  })
   const deep = (levels: number): JsonValue => (levels === 0 ? 1 : [deep(levels - 1)])
   const cases: readonly [JsonObject, string, string | null][] = [
     [{ model: undefined }, 'missing_required_parameter', 'model'],
@@ -135,7 +212,11 @@ describe('a Responses body is refused with code and param:', () => {
     [{ metadata: { a: 1 } }, 'invalid_type', 'metadata.a'],
     [{ metadata: { a: 'x'.repeat(513) } }, 'invalid_value', 'metadata.a'],
     [{ metadata: { ['k'.repeat(65)]: 'x' } }, 'invalid_value', 'metadata'],
-    [{ metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'v'])) }, 'invalid_value', 'metadata'],
+    [
+      { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'v'])) },
+      'invalid_value',
+      'metadata',
+    ],
     [{ safety_identifier: 'x'.repeat(65) }, 'invalid_value', 'safety_identifier'],
     [{ background: true }, 'unsupported_parameter', 'background'],
     [{ truncation: 'auto' }, 'unsupported_parameter', 'truncation'],
@@ -158,13 +239,21 @@ describe('a Responses body is refused with code and param:', () => {
     [{ conversation: 'abc' }, 'invalid_value', 'conversation'],
     [{ conversation: { id: 'abc' } }, 'invalid_value', 'conversation.id'],
     [{ conversation: {} }, 'missing_required_parameter', 'conversation.id'],
-    [{ conversation: 'conv_1', previous_response_id: 'resp_1' }, 'mutually_exclusive_parameters', 'previous_response_id'],
+    [
+      { conversation: 'conv_1', previous_response_id: 'resp_1' },
+      'mutually_exclusive_parameters',
+      'previous_response_id',
+    ],
     [{ tools: {} }, 'invalid_type', 'tools'],
     [tool({}), 'missing_required_parameter', 'tools[0].type'],
     [tool({ type: 'function' }), 'missing_required_parameter', 'tools[0].name'],
     [tool({ type: 'function', function: { name: 'f' } }), 'invalid_value', 'tools[0].function'],
     [tool({ type: 'function', name: 'f', parameters: 'x' }), 'invalid_type', 'tools[0].parameters'],
-    [tool({ type: 'custom', name: 'f', format: { type: 'grammar' } }), 'missing_required_parameter', 'tools[0].format.definition'],
+    [
+      tool({ type: 'custom', name: 'f', format: { type: 'grammar' } }),
+      'missing_required_parameter',
+      'tools[0].format.definition',
+    ],
     [tool({ type: 'namespace', name: 'n' }), 'missing_required_parameter', 'tools[0].tools'],
     [tool({ type: 'namespace', name: 'n', tools: [{ type: 'mcp' }] }), 'invalid_value', 'tools[0].tools[0].type'],
     [tool({ type: 'computer_use_preview' }), 'unsupported_tool', 'tools[0]'],
@@ -179,8 +268,16 @@ describe('a Responses body is refused with code and param:', () => {
     [choose({ type: 'mcp', server_label: 'x' }), 'unsupported_tool', 'tool_choice'],
     [choose('required', [{ type: 'web_search' }]), 'unsupported_tool', 'tool_choice'],
     [choose('required', []), 'invalid_value', 'tool_choice'],
-    [choose({ type: 'allowed_tools', mode: 'auto', tools: [{ type: 'function', name: 'g' }] }), 'invalid_value', 'tool_choice'],
-    [choose({ type: 'allowed_tools', mode: 'required', tools: [{ type: 'web_search' }] }), 'unsupported_tool', 'tool_choice'],
+    [
+      choose({ type: 'allowed_tools', mode: 'auto', tools: [{ type: 'function', name: 'g' }] }),
+      'invalid_value',
+      'tool_choice',
+    ],
+    [
+      choose({ type: 'allowed_tools', mode: 'required', tools: [{ type: 'web_search' }] }),
+      'unsupported_tool',
+      'tool_choice',
+    ],
     [choose({ type: 'allowed_tools', mode: 'all', tools: [] }), 'invalid_value', 'tool_choice.mode'],
   ]
   for (const [fields, code, param] of cases) {
@@ -200,12 +297,28 @@ describe('a Responses body is refused with code and param:', () => {
     [{ role: 'user' }, 'invalid_type', 'input[1].content'],
     [{ role: 'user', content: ['a'] }, 'invalid_type', 'input[1].content[0]'],
     [{ role: 'user', content: [{ text: 'a' }] }, 'missing_required_parameter', 'input[1].content[0].type'],
-    [{ role: 'user', content: [{ type: 'input_text', text: 'a' }, { type: 'song' }] }, 'invalid_value', 'input[1].content[1].type'],
-    [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }, 'invalid_value', 'input[1].content[0].type'],
-    [{ role: 'user', content: [{ type: 'input_image', image_url: { url: 'x' } }] }, 'invalid_value', 'input[1].content[0].image_url'],
+    [
+      { role: 'user', content: [{ type: 'input_text', text: 'a' }, { type: 'song' }] },
+      'invalid_value',
+      'input[1].content[1].type',
+    ],
+    [
+      { role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] },
+      'invalid_value',
+      'input[1].content[0].type',
+    ],
+    [
+      { role: 'user', content: [{ type: 'input_image', image_url: { url: 'x' } }] },
+      'invalid_value',
+      'input[1].content[0].image_url',
+    ],
     [{ role: 'user', content: [{ type: 'input_image' }] }, 'invalid_value', 'input[1].content[0]'],
     [{ role: 'user', content: [{ type: 'input_text' }] }, 'missing_required_parameter', 'input[1].content[0].text'],
-    [{ role: 'assistant', content: [{ type: 'input_image', image_url: 'x' }] }, 'invalid_value', 'input[1].content[0].type'],
+    [
+      { role: 'assistant', content: [{ type: 'input_image', image_url: 'x' }] },
+      'invalid_value',
+      'input[1].content[0].type',
+    ],
     [{ type: 'function_call', name: 'f', arguments: '' }, 'missing_required_parameter', 'input[1].call_id'],
     [{ type: 'function_call', call_id: 'c', name: 'f', arguments: {} }, 'invalid_type', 'input[1].arguments'],
     [{ type: 'function_call_output', call_id: 'c' }, 'missing_required_parameter', 'input[1].output'],

@@ -14,27 +14,101 @@ const ENGINES: readonly Engine[] = ['vllm', 'sglang', 'llamacpp', 'ollama', 'lms
 
 /** Words of the API and of JavaScript, so that arbitrary objects get far into the parser. */
 const WORDS = [
-  'type', 'role', 'content', 'id', 'call_id', 'name', 'arguments', 'output', 'input', 'text', 'summary', 'tools', 'format',
-  'function', 'image_url', 'namespace', 'mode', 'schema', '__proto__', 'constructor', 'toString', 'message', 'user',
-  'assistant', 'tool', 'input_text', 'output_text', 'input_image', 'input_file', 'refusal', 'function_call', 'custom',
-  'function_call_output', 'custom_tool_call', 'reasoning', 'item_reference', 'allowed_tools', 'required', 'auto',
-  'web_search', 'json_schema', 'tool_calls', 'tool_call_id', 'url', 'parameters', 'definition', 'grammar', 'encrypted_content',
+  'type',
+  'role',
+  'content',
+  'id',
+  'call_id',
+  'name',
+  'arguments',
+  'output',
+  'input',
+  'text',
+  'summary',
+  'tools',
+  'format',
+  'function',
+  'image_url',
+  'namespace',
+  'mode',
+  'schema',
+  '__proto__',
+  'constructor',
+  'toString',
+  'message',
+  'user',
+  'assistant',
+  'tool',
+  'input_text',
+  'output_text',
+  'input_image',
+  'input_file',
+  'refusal',
+  'function_call',
+  'custom',
+  'function_call_output',
+  'custom_tool_call',
+  'reasoning',
+  'item_reference',
+  'allowed_tools',
+  'required',
+  'auto',
+  'web_search',
+  'json_schema',
+  'tool_calls',
+  'tool_call_id',
+  'url',
+  'parameters',
+  'definition',
+  'grammar',
+  'encrypted_content',
 ]
 const word = fc.constantFrom(...WORDS)
 const { value: anything } = fc.letrec<{ value: JsonValue }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 5, withCrossShrink: true },
-    fc.oneof(word, fc.string({ maxLength: 8 }), fc.integer({ min: -2, max: 30 }), fc.double(), fc.boolean(), fc.constant(null)),
+    fc.oneof(
+      word,
+      fc.string({ maxLength: 8 }),
+      fc.integer({ min: -2, max: 30 }),
+      fc.double(),
+      fc.boolean(),
+      fc.constant(null),
+    ),
     fc.array(tie('value'), { maxLength: 4 }),
     fc.dictionary(word, tie('value'), { maxKeys: 6 }),
   ) as fc.Arbitrary<JsonValue>,
 }))
 
 const RESPONSES_FIELDS = [
-  'input', 'tools', 'tool_choice', 'text', 'reasoning', 'metadata', 'include', 'conversation', 'previous_response_id', 'stream',
-  'instructions', 'truncation', 'stream_options', 'max_output_tokens', 'top_logprobs', 'prompt', 'chat_template_kwargs',
+  'input',
+  'tools',
+  'tool_choice',
+  'text',
+  'reasoning',
+  'metadata',
+  'include',
+  'conversation',
+  'previous_response_id',
+  'stream',
+  'instructions',
+  'truncation',
+  'stream_options',
+  'max_output_tokens',
+  'top_logprobs',
+  'prompt',
+  'chat_template_kwargs',
 ]
-const CHAT_FIELDS = ['messages', 'tools', 'tool_choice', 'stream_options', 'max_tokens', 'n', 'response_format', 'stream']
+const CHAT_FIELDS = [
+  'messages',
+  'tools',
+  'tool_choice',
+  'stream_options',
+  'max_tokens',
+  'n',
+  'response_format',
+  'stream',
+]
 const bodyOf = (fields: readonly string[]): fc.Arbitrary<JsonObject> =>
   fc.dictionary(fc.constantFrom(...fields), anything, { maxKeys: 4 }).map((body) => ({ model: 'm', ...body }))
 
@@ -47,11 +121,24 @@ function onlyHomingErrors(run: () => unknown): void {
   }
 }
 
-const content = fc.oneof(fc.string(), fc.array(fc.record({ type: fc.constant('input_text'), text: fc.string() }), { maxLength: 3 }))
+const content = fc.oneof(
+  fc.string(),
+  fc.array(fc.record({ type: fc.constant('input_text'), text: fc.string() }), { maxLength: 3 }),
+)
 const item: fc.Arbitrary<JsonValue> = fc.oneof(
   fc.record({ role: fc.constantFrom('user', 'system', 'developer', 'assistant'), content }),
-  fc.record({ type: fc.constant('function_call'), call_id: fc.constantFrom('a', 'b'), name: word, arguments: fc.json() }),
-  fc.record({ type: fc.constant('custom_tool_call'), call_id: fc.constantFrom('a', 'b'), name: word, input: fc.string() }),
+  fc.record({
+    type: fc.constant('function_call'),
+    call_id: fc.constantFrom('a', 'b'),
+    name: word,
+    arguments: fc.json(),
+  }),
+  fc.record({
+    type: fc.constant('custom_tool_call'),
+    call_id: fc.constantFrom('a', 'b'),
+    name: word,
+    input: fc.string(),
+  }),
   fc.record({ type: fc.constant('function_call_output'), call_id: fc.constantFrom('a', 'b'), output: content }),
   fc.record({
     type: fc.constant('reasoning'),
@@ -62,16 +149,25 @@ const conversation = fc.array(item, { minLength: 1, maxLength: 12 })
 
 describe('whatever a client sends', () => {
   test('parsing a Responses body returns a turn or throws an error of the table', () => {
-    fc.assert(fc.property(bodyOf(RESPONSES_FIELDS), (body) => onlyHomingErrors(() => parseResponses(body, META, LIMITS))), { numRuns: 1500 })
+    fc.assert(
+      fc.property(bodyOf(RESPONSES_FIELDS), (body) => onlyHomingErrors(() => parseResponses(body, META, LIMITS))),
+      { numRuns: 1500 },
+    )
   })
 
   test('parsing a Chat body returns a turn or throws an error of the table', () => {
-    fc.assert(fc.property(bodyOf(CHAT_FIELDS), (body) => onlyHomingErrors(() => parseChat(body, META, LIMITS))), { numRuns: 1500 })
+    fc.assert(
+      fc.property(bodyOf(CHAT_FIELDS), (body) => onlyHomingErrors(() => parseChat(body, META, LIMITS))),
+      { numRuns: 1500 },
+    )
   })
 
   test('an input item alone is normalised or refused by an error of the table', () => {
     const items = fc.array(fc.dictionary(word, anything, { maxKeys: 6 }), { minLength: 1, maxLength: 2 })
-    fc.assert(fc.property(items, (input) => onlyHomingErrors(() => parseResponses({ model: 'm', input }, META, LIMITS))), { numRuns: 1500 })
+    fc.assert(
+      fc.property(items, (input) => onlyHomingErrors(() => parseResponses({ model: 'm', input }, META, LIMITS))),
+      { numRuns: 1500 },
+    )
   })
 
   test('whatever parses, renders or is refused by an error of the table', () => {
