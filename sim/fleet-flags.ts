@@ -1,26 +1,22 @@
 /** The command-line flags that describe a simulated fleet, shared by `homing simulate` and `homing replay`. */
 import { DEFAULT_SPEED, isProfileName, PROFILE_NAMES, type BackendSpec } from './profile.ts'
 
-export const FLEET_FLAGS = {
-  profile: { type: 'string', default: 'realistic' },
-  'prefill-rate': { type: 'string' },
-  'decode-ms': { type: 'string' },
-  'cache-blocks': { type: 'string' },
-  'block-tokens': { type: 'string' },
-  'max-sequences': { type: 'string' },
-  'batch-tokens': { type: 'string' },
-  speeds: { type: 'string' },
-} as const
+/** What a backend's cache holds unless said otherwise, whatever the block size. */
+const CACHE_TOKENS = DEFAULT_SPEED.cacheBlocks * DEFAULT_SPEED.blockTokens
 
-export const FLEET_FLAGS_HELP = `  --profile NAME         prefill-fifo or realistic
-  --prefill-rate N       prompt tokens per second and backend (default ${DEFAULT_SPEED.prefillTokensPerSecond})
-  --decode-ms N          milliseconds a token of a lone sequence (default ${DEFAULT_SPEED.decodeMsPerToken})
-  --cache-blocks N[,N]   KV cache of each backend in blocks; a list is repeated over the fleet
-                         (default ${DEFAULT_SPEED.cacheBlocks} of ${DEFAULT_SPEED.blockTokens} tokens, or as many tokens in other blocks)
-  --block-tokens N       tokens of a block (default: what the trace says, else ${DEFAULT_SPEED.blockTokens})
-  --batch-tokens N       realistic: token budget of a step (default ${DEFAULT_SPEED.maxBatchTokens})
-  --max-sequences N      realistic: sequences that run together (default ${DEFAULT_SPEED.maxSequences})
-  --speeds F[,F]         speed factors, 0.5 is half as fast; a list is repeated over the fleet`
+/** In the shape of the commands' option tables. */
+export const FLEET_FLAGS = {
+  profile: { type: 'string', value: 'NAME', help: `${PROFILE_NAMES.join(' or ')} (default realistic)` },
+  'prefill-rate': { type: 'string', value: 'N', help: `prompt tokens per second and backend (default ${DEFAULT_SPEED.prefillTokensPerSecond})` },
+  'decode-ms': { type: 'string', value: 'N', help: `milliseconds per token of a lone sequence (default ${DEFAULT_SPEED.decodeMsPerToken})` },
+  'cache-blocks': {
+    type: 'string', value: 'N[,N]', help: `KV cache in blocks, a list goes round the fleet (default ${CACHE_TOKENS} tokens)`,
+  },
+  'block-tokens': { type: 'string', value: 'N', help: 'tokens of a block (default: as the trace or the engine has it)' },
+  'batch-tokens': { type: 'string', value: 'N', help: `realistic: token budget of a step (default ${DEFAULT_SPEED.maxBatchTokens})` },
+  'max-sequences': { type: 'string', value: 'N', help: `realistic: sequences that run together (default ${DEFAULT_SPEED.maxSequences})` },
+  speeds: { type: 'string', value: 'F[,F]', help: 'speed factors, 0.5 is half as fast; a list goes round the fleet' },
+} as const
 
 export type FleetFlags = { readonly [Name in keyof typeof FLEET_FLAGS]?: string | undefined }
 
@@ -53,7 +49,7 @@ export const fleetFromFlags = (flags: FleetFlags, backends: number, blockTokens:
   const whole = (name: keyof typeof FLEET_FLAGS, otherwise: number): number =>
     flags[name] === undefined ? otherwise : positiveInteger(name, flags[name])
   const caches = flags['cache-blocks'] === undefined
-    ? [Math.max(1, Math.floor((DEFAULT_SPEED.cacheBlocks * DEFAULT_SPEED.blockTokens) / whole('block-tokens', blockTokens)))]
+    ? [Math.max(1, Math.floor(CACHE_TOKENS / whole('block-tokens', blockTokens)))]
     : integerList('cache-blocks', flags['cache-blocks'])
   const speeds = flags.speeds === undefined ? [1] : positiveList('speeds', flags.speeds)
   const shared = {

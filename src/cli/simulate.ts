@@ -1,73 +1,63 @@
-/** `homing simulate`: a simulated fleet over HTTP, to put any router in front of. One base URL a line on stdout. */
-import { parseArgs } from 'node:util'
-import { FLEET_FLAGS, FLEET_FLAGS_HELP, FlagError, fleetFromFlags, positive, positiveInteger } from '../../sim/fleet-flags.ts'
-import { startFleetServer } from '../../sim/http/fleet-server.ts'
+import { FLEET_FLAGS, FlagError, type FleetFlags, fleetFromFlags, positive, positiveInteger } from '../../sim/fleet-flags.ts'
 import { DEFAULT_SPEED } from '../../sim/profile.ts'
+import { textOption, UsageError, type Command } from './command.ts'
 
 /** vLLM's default block; `prefill-fifo` keeps the 512 tokens that define it. */
 const REALISTIC_BLOCK_TOKENS = 16
 
-export const SIMULATE_HELP = `homing simulate [options]
-
-Starts simulated OpenAI-compatible backends and prints one base URL a line. Four characters are a token.
-
-  --backends N           how many (default 3)
-  --port BASE            first port, the others follow; 0 takes free ones (default 9001)
-  --host ADDRESS         default 127.0.0.1
-  --time-factor X        simulated seconds per second (default 1)
-  --model NAME           default homing-sim
-  --max-model-len N      context in tokens (default 131072)
-  --output-tokens N      median length of an answer (default 128); "ignore_eos" makes it max_tokens
-${FLEET_FLAGS_HELP}
-`
-
-export const simulate = async (args: readonly string[]): Promise<number> => {
-  let fleetServer
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        ...FLEET_FLAGS,
-        backends: { type: 'string', default: '3' },
-        port: { type: 'string', default: '9001' },
-        host: { type: 'string', default: '127.0.0.1' },
-        'time-factor': { type: 'string', default: '1' },
-        model: { type: 'string', default: 'homing-sim' },
-        'max-model-len': { type: 'string', default: '131072' },
-        'output-tokens': { type: 'string', default: '128' },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    })
-    if (values.help) {
-      process.stdout.write(SIMULATE_HELP)
-      return 0
+export const simulate: Command = {
+  name: 'simulate',
+  summary: 'start a simulated fleet over HTTP',
+  description:
+    'Starts simulated OpenAI-compatible backends, marked as such, and prints one base URL a line. Put any router in front.\n' +
+    'Four characters are a token; "ignore_eos" makes an answer exactly max_tokens long. POST /sim/restart and /sim/stall\n' +
+    'break a backend. Runs until Ctrl-C.',
+  positionals: [],
+  options: {
+    backends: { type: 'string', value: 'N', help: 'how many (default 3)' },
+    port: { type: 'string', value: 'BASE', help: 'first port, the others follow; 0 takes free ones (default 9001)' },
+    host: { type: 'string', value: 'ADDRESS', help: 'address to listen on (default 127.0.0.1)' },
+    'time-factor': { type: 'string', value: 'X', help: 'simulated seconds per second (default 1)' },
+    model: { type: 'string', value: 'NAME', help: 'name of the model (default homing-sim)' },
+    'max-model-len': { type: 'string', value: 'N', help: 'context in tokens (default 131072)' },
+    'output-tokens': { type: 'string', value: 'N', help: 'median length of an answer (default 128)' },
+    ...FLEET_FLAGS,
+  },
+  async run(input, terminal) {
+    const { startFleetServer } = await import('../../sim/http/fleet-server.ts')
+    const text = (name: string, otherwise: string): string => textOption(input, name) ?? otherwise
+    const start = () => {
+      const port = text('port', '9001') === '0' ? 0 : positiveInteger('port', text('port', '9001'))
+      const backends = positiveInteger('backends', text('backends', '3'))
+      if (port + backends - 1 > 65_535) throw new FlagError(`--port ${port} leaves no room for ${backends} ports`)
+      const blocks = text('profile', '') === 'prefill-fifo' ? DEFAULT_SPEED.blockTokens : REALISTIC_BLOCK_TOKENS
+      return startFleetServer({
+        fleet: fleetFromFlags(input.values as FleetFlags, backends, blocks),
+        host: text('host', '127.0.0.1'),
+        port,
+        timeFactor: positive('time-factor', text('time-factor', '1')),
+        model: text('model', 'homing-sim'),
+        maxModelTokens: positiveInteger('max-model-len', text('max-model-len', '131072')),
+        medianOutputTokens: positiveInteger('output-tokens', text('output-tokens', '128')),
+      })
     }
-    const port = values.port === '0' ? 0 : positiveInteger('port', values.port)
-    const backends = positiveInteger('backends', values.backends)
-    if (port + backends - 1 > 65_535) throw new FlagError(`--port ${port} leaves no room for ${backends} ports`)
-    const blockTokens = values['block-tokens'] !== undefined
-      ? positiveInteger('block-tokens', values['block-tokens'])
-      : values.profile === 'prefill-fifo' ? DEFAULT_SPEED.blockTokens : REALISTIC_BLOCK_TOKENS
-    fleetServer = await startFleetServer({
-      fleet: fleetFromFlags(values, backends, blockTokens),
-      host: values.host,
-      port,
-      timeFactor: positive('time-factor', values['time-factor']),
-      model: values.model,
-      maxModelTokens: positiveInteger('max-model-len', values['max-model-len']),
-      medianOutputTokens: positiveInteger('output-tokens', values['output-tokens']),
+    const fleet = await asUsage(start)
+    for (const url of fleet.urls) terminal.print(url)
+    await new Promise<void>((resolve) => {
+      process.once('SIGINT', () => resolve())
+      process.once('SIGTERM', () => resolve())
     })
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? ''
-    process.stderr.write(`homing simulate: ${(error as Error).message}\n`)
-    return error instanceof FlagError || code.startsWith('ERR_PARSE_ARGS') ? 2 : 1
+    await fleet.close()
+    return 0
+  },
+}
+
+/** A flag that cannot be used is the caller's mistake. */
+export const asUsage = async <T>(action: () => T | Promise<T>): Promise<T> => {
+  try {
+    return await action()
+  } catch (cause) {
+    if (cause instanceof FlagError) throw new UsageError(cause.message)
+    throw cause
   }
-  const { urls, close } = fleetServer
-  for (const url of urls) process.stdout.write(`${url}\n`)
-  await new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve)
-    process.once('SIGTERM', resolve)
-  })
-  await close()
-  return 0
 }
