@@ -40,20 +40,10 @@ const MIGRATIONS: readonly string[] = [
   `,
 ]
 
-/** "Homi": marks the file as ours. */
-const APPLICATION_ID = 0x486f6d69
-
 export const migrate = (database: Database, nowMs: number): void => {
-  const first = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
-  const { application_id: application } = database.prepare('PRAGMA application_id').get() as { application_id: number }
-  if (first.tables > 0 && application !== APPLICATION_ID) {
-    throw new StorageError('corrupt', 'The file is an SQLite database of another program.')
-  }
-  database.exec(`
-    BEGIN IMMEDIATE;
-    PRAGMA application_id = ${APPLICATION_ID};
-    CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at_ms INTEGER NOT NULL);
-    COMMIT`)
+  database.exec(
+    'CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at_ms INTEGER NOT NULL)',
+  )
   const { version } = database.prepare('SELECT coalesce(max(version), 0) AS version FROM schema_version').get() as {
     version: number
   }

@@ -8,7 +8,7 @@ import type {
 } from './response-store.ts'
 import { SqliteConversations } from './sqlite-conversations.ts'
 import type { Database } from './sqlite-driver.ts'
-import { openDatabase, storageErrorOf } from './sqlite-driver.ts'
+import { closeDatabase, openDatabase, storageErrorOf } from './sqlite-driver.ts'
 import { SqliteItems } from './sqlite-items.ts'
 import type { Tally } from './sqlite-items.ts'
 import { SqliteResponses } from './sqlite-responses.ts'
@@ -35,7 +35,7 @@ export const openSqliteStore = async (options: SqliteStoreOptions): Promise<Resp
     migrate(database, options.nowMs())
     return new SqliteStore(database, options)
   } catch (error) {
-    database.close()
+    closeDatabase(database)
     const { code, message } = storageErrorOf(error)
     throw new StorageError(code, `The store in ${directory} cannot be opened: ${message}`, error)
   }
@@ -212,13 +212,12 @@ class SqliteStore implements ResponseStore {
     return { ...this.#count, bytes: this.#closed ? this.#bytesAtClose : this.#usedBytes(), evicted: { expired: { ...expired }, size: { ...size } } }
   }
 
-  close(): Promise<void> {
-    if (this.#closed) return Promise.resolve()
+  async close(): Promise<void> {
+    if (this.#closed) return
     this.#commits.close()
     this.#bytesAtClose = this.#usedBytes()
     this.#closed = true
-    this.#database.close()
-    return Promise.resolve()
+    closeDatabase(this.#database)
   }
 
   /** Rejects instead of throwing, as every other failure does. */
