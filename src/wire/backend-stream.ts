@@ -66,7 +66,7 @@ export abstract class BackendStreamBase implements BackendStream {
       this.fail(`The backend sent an event that is not JSON (${data.length} characters).`)
       return
     }
-    if (isObject(payload)) this.receive(payload)
+    if (isObject(payload)) this.receive(payload, data)
     else this.fail('The backend sent an event that is not a JSON object.')
   }
 
@@ -78,7 +78,8 @@ export abstract class BackendStreamBase implements BackendStream {
     if (this.finished === null && this.error === null) this.ended(why)
   }
 
-  protected abstract receive(payload: JsonObject): void
+  /** `data` is the payload as it came. */
+  protected abstract receive(payload: JsonObject, data: string): void
   /** No more will come; `why` is the trouble if the answer is not whole. */
   protected abstract ended(why: string): void
 

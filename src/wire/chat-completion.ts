@@ -4,14 +4,15 @@
  * Strings of a delta are appended (content, refusal, reasoning under either name, and names yet to come), lists are
  * joined, calls are folded by their index, anything else is replaced by the latest value; the same for the chunk's own
  * fields, so that an engine's extras (`timings`, `system_fingerprint`) reach the folded body. Cost per chunk: one
- * JSON.parse and O(its fields); kept: the answer itself. `items()` goes through the same reading as a request's
- * messages, so that the answer hashes alike when the client sends it back.
+ * JSON.parse and O(its fields), or less where only the text differs (`repeated-chunk.ts`); kept: the answer itself.
+ * `items()` goes through the same reading as a request's messages: the answer hashes alike when it is sent back.
  */
 import type { ConversationItem } from '../model/item.ts'
 import { isObject, type JsonObject, type JsonValue } from '../model/json.ts'
 import type { Usage } from '../model/usage.ts'
 import { readErrorPayload, type StreamError } from './backend-stream.ts'
 import { itemsOfMessages } from './chat-messages.ts'
+import { RepeatedChunk } from './repeated-chunk.ts'
 import { ToolCallSlots } from './tool-call-slots.ts'
 import { usageFromChat } from './usage-shape.ts'
 
@@ -29,6 +30,7 @@ type Choice = {
 export class ChatCompletionFold {
   readonly #fields: Fields = {}
   readonly #choices = new Map<number, Choice>()
+  readonly #repeated = new RepeatedChunk()
   #whole: JsonObject | null = null
   #counted = 0
   #began = false
@@ -62,6 +64,14 @@ export class ChatCompletionFold {
   /** One SSE data payload. Throws nothing. */
   push(data: string): void {
     if (this.error !== null || data === '[DONE]') return
+    const text = this.#repeated.read(data)
+    if (text !== null && text !== '') {
+      // The rest of the chunk was folded when its frame was learned, so choice 0 and its text exist.
+      const { message } = this.#choices.get(0)!
+      message['content'] = `${message['content'] as string}${text}`
+      this.#counted += 1
+      return
+    }
     let chunk: unknown
     try {
       chunk = JSON.parse(data)
@@ -69,8 +79,10 @@ export class ChatCompletionFold {
       this.error = { status: null, message: `The backend sent a chunk that is not JSON (${data.length} characters).` }
       return
     }
-    if (isObject(chunk)) this.#fold(chunk)
-    else this.error = { status: null, message: 'The backend sent a chunk that is not a JSON object.' }
+    if (isObject(chunk)) {
+      this.#fold(chunk)
+      this.#repeated.learn(data, chunk)
+    } else this.error = { status: null, message: 'The backend sent a chunk that is not a JSON object.' }
   }
 
   /** A body that came whole, although a stream was asked for. */

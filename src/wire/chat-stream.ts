@@ -10,6 +10,7 @@ import { isObject, type JsonObject, type JsonValue } from '../model/json.ts'
 import { BackendStreamBase, type BackendStream } from './backend-stream.ts'
 import { logprobsFromChat } from './logprobs.ts'
 import type { ResponseAssembly } from './response-assembly.ts'
+import { RepeatedChunk } from './repeated-chunk.ts'
 import { ToolCallSlots } from './tool-call-slots.ts'
 import { usageFromChat } from './usage-shape.ts'
 
@@ -21,9 +22,22 @@ export function createChatStream(assembly: ResponseAssembly): BackendStream {
 
 class ChatStream extends BackendStreamBase {
   readonly #slots = new ToolCallSlots()
+  readonly #repeated = new RepeatedChunk()
   #finishReason: string | null = null
 
-  protected receive(chunk: JsonObject): void {
+  override push(data: string): void {
+    const text = this.finished === null && this.error === null ? this.#repeated.read(data) : null
+    if (text === null || text === '') {
+      super.push(data)
+      return
+    }
+    this.assembly.text(text)
+    this.firstOutput = true
+    this.counted += 1
+  }
+
+  protected receive(chunk: JsonObject, data: string): void {
+    this.#repeated.learn(data, chunk)
     const { choices } = chunk
     if (isObject(chunk['usage']) || isObject(chunk['timings'])) {
       this.usage = usageFromChat(chunk['usage'], chunk['timings']) ?? this.usage

@@ -100,6 +100,7 @@ export function orderViolations(events: readonly ResponseEvent[], options: Order
       }
       const part = item.parts[index]
       if (part === undefined) return say(at, 'closes a part that was not added')
+      if (part.closed) say(at, 'closes a part twice')
       if (!part.done) say(at, 'closes a part whose text is not done')
       if ((shape['text'] ?? shape['refusal']) !== part.text) say(at, 'its text differs from the deltas')
       part.closed = true

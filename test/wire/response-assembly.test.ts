@@ -208,7 +208,7 @@ test('usage has no nulls, and the totals add up', () => {
     a.usage({ promptTokens: 10, cachedTokens: null, outputTokens: 3, reasoningTokens: null })
     return a.complete()
   })
-  assert.deepEqual((events.at(-1)?.['response'] as ResponseEvent)['usage'], {
+  assert.deepEqual((events.at(-1)?.['response'] as ResponseEvent | undefined)?.['usage'], {
     input_tokens: 10,
     input_tokens_details: { cached_tokens: 0 },
     output_tokens: 3,
@@ -260,4 +260,19 @@ test('any interleaving of output keeps the ordering rules, under every ending', 
     }),
     { numRuns: 300 },
   )
+})
+
+test('the order checker finds any event that is missing or comes twice', () => {
+  const { events } = build((a) => {
+    a.reasoning('r')
+    a.text('t')
+    a.refusal('no')
+    a.toolCall(0, { id: 'c', name: 'f', arguments: '{}' })
+    a.toolCall(1, { id: 'd', name: 'apply_patch', arguments: '{"input":"x"}' })
+    return a.complete()
+  })
+  for (let at = 0; at < events.length; at += 1) {
+    assert.notDeepEqual(orderViolations(events.toSpliced(at, 1)), [], `without event ${at} ${events[at]?.type}`)
+    assert.notDeepEqual(orderViolations(events.toSpliced(at, 0, events[at]!)), [], `twice event ${at} ${events[at]?.type}`)
+  }
 })

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { JsonObject } from '../../src/model/json.ts'
+import fc from 'fast-check'
+import { RepeatedChunk } from '../../src/wire/repeated-chunk.ts'
 import { ChatCompletionFold } from '../../src/wire/chat-completion.ts'
 import { itemsOfMessages } from '../../src/wire/chat-messages.ts'
 import { CHAT_STREAMS } from './response-fixtures.ts'
@@ -115,4 +117,32 @@ test('nothing is claimed of a stream without usage or output', () => {
   const folded = fold(delta({ role: 'assistant', content: '' }))
   assert.deepEqual([folded.usage, folded.outputTokens, folded.outputBegan, folded.finishReason], [null, 0, false, null])
   assert.deepEqual(new ChatCompletionFold().items(), [])
+})
+
+test('a chunk that is read without parsing reads as if it were parsed, whatever lies in it', () => {
+  const text = fc.oneof(fc.string(), fc.constantFrom('"', '\\', '\n', '","x":"', '"content":"', '}', 'probe', ' tok', '\ud83d'))
+  const chunk = fc.record({ text, other: fc.constantFrom(null, 'id', 'finish', 'reasoning', 'second') })
+  fc.assert(
+    fc.property(fc.array(chunk, { maxLength: 20 }), text, (chunks, id) => {
+      const repeated = new RepeatedChunk()
+      for (const one of chunks) {
+        const fields = { content: one.text, ...(one.other === 'reasoning' ? { reasoning: one.text } : {}) }
+        const choices: JsonObject[] = [{ index: 0, delta: fields, finish_reason: one.other === 'finish' ? 'stop' : null }]
+        if (one.other === 'second') choices.push({ index: 1, delta: { content: one.text } })
+        const parsed: JsonObject = { id: one.other === 'id' ? one.text : id, content: id, choices }
+        const data = JSON.stringify(parsed)
+        const read = repeated.read(data)
+        if (read !== null) {
+          assert.equal(read, one.text)
+          assert.deepEqual([one.other === 'finish', one.other === 'reasoning', one.other === 'second'], [false, false, false])
+        }
+        repeated.learn(data, parsed)
+      }
+    }),
+    { numRuns: 300 },
+  )
+  const plain = new RepeatedChunk()
+  const first = delta({ content: 'a' })
+  plain.learn(JSON.stringify(first), first)
+  assert.equal(plain.read(JSON.stringify(delta({ content: 'b "c" \n' }))), 'b "c" \n')
 })

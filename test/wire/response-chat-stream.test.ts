@@ -49,7 +49,7 @@ test('cached tokens come from llama.cpp timings where usage does not tell', () =
 
 test('log probabilities are mapped, bytes filled in', () => {
   const one = run(...CHAT_STREAMS['with log probabilities']!)
-  const part = (outputOf(one)[0]?.['content'] as JsonObject[])[0]
+  const part = (outputOf(one)[0]?.['content'] as JsonObject[] | undefined)?.[0]
   assert.deepEqual(part?.['logprobs'], [
     { token: 'é', logprob: -0.1, bytes: [195, 169], top_logprobs: [{ token: 'e', logprob: -2, bytes: [101] }] },
   ])

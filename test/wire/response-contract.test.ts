@@ -127,7 +127,7 @@ test('the official client accumulates every stream to exactly our output', async
   for (const [name, run] of [...runs(), ['custom tool', custom] as const]) {
     // Without the terminal event the snapshot is what the events built.
     const built = (await throughClient(run.events.slice(0, -1)))['output'] as readonly JsonObject[]
-    const plain = built.map((item) => JSON.parse(JSON.stringify(item, (key, value) => (/^parsed/.test(key) ? undefined : value))))
+    const plain = built.map((item) => JSON.parse(JSON.stringify(item, (key, value) => (key.startsWith('parsed') ? undefined : value))))
     assert.deepEqual(plain, JSON.parse(JSON.stringify(run.assembly.output)), name)
     await throughClient(run.events)
   }
