@@ -9,36 +9,8 @@ import type { Relay } from './upstream/relay.ts'
 /** At most so many candidates are kept: with 200 backends a receipt stays a few kilobytes. */
 const KEPT_CANDIDATES = 16
 
-export function openReceipt(turn: ResolvedTurn, decision: Decision, id: string, createdAtMs: number): Receipt {
-  const first = decision.ranked[0]!
-  return {
-    id,
-    requestId: turn.requestId,
-    createdAtMs,
-    endpoint: turn.endpoint,
-    model: turn.model,
-    session: turn.session,
-    backendId: first.backend.id,
-    servedModel: first.backend.models.get(turn.model)?.served ?? turn.model,
-    protocol: 'chat',
-    reason: decision.reason,
-    promptTokens: { expected: Math.round(decision.promptTokens), actual: null },
-    cachedTokens: { expected: Math.round(first.expectedCachedTokens), actual: null },
-    outputTokens: null,
-    ttftMs: null,
-    totalMs: null,
-    queuedMs: decision.queuedMs,
-    decideMicroseconds: decision.decideMicroseconds,
-    candidates: decision.ranked.slice(0, KEPT_CANDIDATES).map(({ backend, ...costs }) => ({ backendId: backend.id, ...costs })),
-    filteredOut: decision.filteredOut.slice(0, KEPT_CANDIDATES),
-    failovers: [],
-    omitted: [],
-    outcome: 'in_progress',
-    trouble: null,
-  }
-}
-
-type Ending = {
+export type Ending = {
+  /** Null: no backend answered. */
   readonly choice: RankedBackend | null
   readonly protocol: Protocol | null
   readonly failovers: readonly Failover[]
@@ -47,24 +19,51 @@ type Ending = {
   readonly timing: { readonly dispatchedAtMs: number; readonly firstOutputAtMs: number | null; readonly lastOutputAtMs: number | null } | null
 }
 
-export function completeReceipt(open: Receipt, ending: Ending): Receipt {
-  const { choice, relay, timing } = ending
-  const usage = relay.usage
+/** Written once, when the turn has ended. Plain literals: a spread of twenty fields costs ten microseconds. */
+export function writeReceipt(turn: ResolvedTurn, decision: Decision, id: string, createdAtMs: number, ending: Ending): Receipt {
+  const { relay, timing } = ending
+  const { usage } = relay
+  const choice = ending.choice ?? decision.ranked[0]!
+  const first = timing?.firstOutputAtMs ?? null
+  const last = timing?.lastOutputAtMs ?? null
   return {
-    ...open,
-    ...(choice === null ? {} : { backendId: choice.backend.id, servedModel: choice.backend.models.get(open.model)?.served ?? open.model }),
-    protocol: ending.protocol ?? open.protocol,
-    promptTokens: { ...open.promptTokens, actual: usage?.promptTokens ?? null },
-    cachedTokens: { expected: Math.round(choice?.expectedCachedTokens ?? open.cachedTokens.expected), actual: usage?.cachedTokens ?? null },
+    id,
+    requestId: turn.requestId,
+    createdAtMs,
+    endpoint: turn.endpoint,
+    model: turn.model,
+    session: turn.session,
+    backendId: choice.backend.id,
+    servedModel: choice.backend.models.get(turn.model)?.served ?? turn.model,
+    protocol: ending.protocol ?? 'chat',
+    reason: decision.reason,
+    promptTokens: { expected: Math.round(decision.promptTokens), actual: usage?.promptTokens ?? null },
+    cachedTokens: { expected: Math.round(choice.expectedCachedTokens), actual: usage?.cachedTokens ?? null },
     outputTokens: usage?.outputTokens ?? relay.outputTokens,
-    ttftMs: timing === null || timing.firstOutputAtMs === null ? null : round(timing.firstOutputAtMs - timing.dispatchedAtMs),
-    totalMs: timing === null || timing.lastOutputAtMs === null ? null : round(timing.lastOutputAtMs - timing.dispatchedAtMs),
+    ttftMs: first === null ? null : round(first - timing!.dispatchedAtMs),
+    totalMs: last === null ? null : round(last - timing!.dispatchedAtMs),
+    queuedMs: round(decision.queuedMs),
+    decideMicroseconds: Math.round(decision.decideMicroseconds),
+    candidates: decision.ranked.slice(0, KEPT_CANDIDATES).map(candidateOf),
+    filteredOut: decision.filteredOut.length === 0 ? NOTHING : decision.filteredOut.slice(0, KEPT_CANDIDATES),
     failovers: ending.failovers,
     omitted: relay.omitted,
     outcome: ending.status,
     trouble: relay.ended?.trouble ?? null,
   }
 }
+
+const NOTHING: readonly never[] = []
+
+const candidateOf = (ranked: RankedBackend): Receipt['candidates'][number] => ({
+  backendId: ranked.backend.id,
+  expectedCachedTokens: ranked.expectedCachedTokens,
+  waitSeconds: ranked.waitSeconds,
+  prefillSeconds: ranked.prefillSeconds,
+  decodeSeconds: ranked.decodeSeconds,
+  regretSeconds: ranked.regretSeconds,
+  costSeconds: ranked.costSeconds,
+})
 
 /** `choice` null: no backend has answered yet (the stream had to be opened early). */
 export function decisionHeaders(turn: Turn, decision: Decision, choice: RankedBackend | null): Record<string, string> {

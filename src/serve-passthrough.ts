@@ -1,4 +1,5 @@
 /** /v1/completions and /v1/embeddings: place by load, dispatch, relay; nothing is resolved, stored or learned. */
+import { Cancellation, type CancelSignal } from './model/cancellation.ts'
 import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
 import type { JsonObject } from './model/json.ts'
 import type { BlockChain } from './model/turn.ts'
@@ -7,7 +8,7 @@ import { dispatch, type DispatchPorts } from './upstream/dispatch.ts'
 import { PassthroughRelay } from './upstream/passthrough-relay.ts'
 
 export type PassthroughPorts = {
-  readonly place: (request: SchedulingRequest, signal: AbortSignal) => Promise<Decision>
+  readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
   readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly emptyChain: (tenant: string, model: string) => BlockChain
@@ -22,7 +23,7 @@ export type PassthroughRequest = {
 }
 
 export async function forward(asked: PassthroughRequest, sink: ClientSink, ports: PassthroughPorts): Promise<void> {
-  const abort = new AbortController()
+  const abort = new Cancellation()
   sink.onClosed(() => abort.abort())
   const maxTokens = asked.body['max_tokens']
   const request: SchedulingRequest = {
@@ -30,12 +31,12 @@ export async function forward(asked: PassthroughRequest, sink: ClientSink, ports
     promptTokens: JSON.stringify(asked.body['prompt'] ?? asked.body['input'] ?? '').length / 4,
     maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : null, sessionId: asked.requestId, homeBackendId: null, protocol: null, needsVision: false, exclude: new Set(),
   }
-  const decision = await ports.place(request, abort.signal)
+  const decision = await ports.place(request, abort)
   let choice = decision.ranked[0]!
   const relay = new PassthroughRelay(`/v1/${asked.endpoint}`, asked.body, sink, () => ({
     'x-homing-backend': choice.backend.id, 'x-homing-model': choice.backend.models.get(asked.model)?.served ?? asked.model, 'x-homing-reason': decision.reason,
   }))
-  const result = await dispatch({ decision, model: asked.model, requestId: asked.requestId, protocolFor: () => 'chat', signal: abort.signal }, relay, sink, {
+  const result = await dispatch({ decision, model: asked.model, requestId: asked.requestId, protocolFor: () => 'chat', signal: abort }, relay, sink, {
     ...ports.dispatch,
     begin: (next) => {
       choice = next

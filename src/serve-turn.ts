@@ -7,6 +7,7 @@
  * with a status). Dispatch may try several backends until output is visible. The response is stored before its terminal
  * event leaves, so whatever a client saw finished is there after a crash. Learning is never seen by the client.
  */
+import { Cancellation, type CancelSignal } from './model/cancellation.ts'
 import { HomingError } from './model/error.ts'
 import type { Backend, Protocol } from './model/backend.ts'
 import type { Decision, RankedBackend, SchedulingRequest, InFlight } from './model/decision.ts'
@@ -21,7 +22,7 @@ import { dispatch, type DispatchPorts, type DispatchResult, type Failover } from
 import { ChatRelay } from './upstream/chat-relay.ts'
 import { ResponsesRelay } from './upstream/responses-relay.ts'
 import type { IdPrefix } from './wire/response-assembly.ts'
-import { completeReceipt, decisionHeaders, openReceipt } from './receipt.ts'
+import { decisionHeaders, writeReceipt } from './receipt.ts'
 
 export type SaveTurn = { readonly response: StoredResponse; readonly items: readonly StoredItem[]; readonly conversationAppend: readonly string[] | null }
 
@@ -29,7 +30,7 @@ export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   /** What the scheduler is asked; token lengths are estimated here. */
   readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
-  readonly place: (request: SchedulingRequest, signal: AbortSignal) => Promise<Decision>
+  readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
   readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
@@ -51,14 +52,14 @@ const KEEP_ALIVE_MS = 15_000
 
 /** Rejects with a HomingError when nothing has been sent; otherwise the client has had its ending. */
 export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): Promise<void> {
-  const abort = new AbortController()
+  const abort = new Cancellation()
   sink.onClosed(() => abort.abort())
   const resolved = await stages.resolve(turn)
   const request = stages.schedulingRequest(resolved)
-  const decision = await stages.place(request, abort.signal)
+  const decision = await stages.place(request, abort)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
   const run = (relay: ChatRelay | ResponsesRelay): Promise<DispatchResult> =>
-    dispatch({ decision, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort.signal }, relay, sink, {
+    dispatch({ decision, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort }, relay, sink, {
       ...stages.dispatch,
       begin: (choice) => {
         current = choice
@@ -102,7 +103,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
         stages.observe(resolved, receipt, result)
         return
       }
-      terminal = relay.terminal!
+      terminal = relay.takeTerminal()
     } catch (error) {
       if (!(error instanceof HomingError) || !relay.committed) throw error
       failovers = (error as { failovers?: readonly Failover[] }).failovers ?? []
@@ -115,7 +116,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     const output = relay.output as readonly StoredItem[]
     const receipt = result === null
-      ? completeReceipt(openReceipt(resolved, decision, id, createdAtMs), { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
+      ? writeReceipt(resolved, decision, id, createdAtMs, { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
       : settle(result, relay, id, output, turn.store ? id : null)
     stages.receipts.put(turn.tenant, receipt)
     if (turn.store) {
@@ -172,7 +173,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       inFlightAtDispatch: loadAtDispatch.running,
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
     })
-    return completeReceipt(openReceipt(resolved, decision, id, stages.wallMs()), {
+    return writeReceipt(resolved, decision, id, stages.wallMs(), {
       choice: result.choice, protocol: result.protocol, failovers: result.failovers, relay, status, timing: result,
     })
   }

@@ -30,7 +30,7 @@ export class SocketSink implements ClientSink {
     return this.#response.write(data)
   }
 
-  end(data?: string): void {
+  end(data?: string | Uint8Array): void {
     if (this.closed) return
     this.#ended = true
     if (data === undefined) this.#response.end()

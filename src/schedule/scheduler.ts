@@ -1,4 +1,5 @@
 import type { Backend } from '../model/backend.ts'
+import type { CancelSignal } from '../model/cancellation.ts'
 import type { Decision, DecisionReason, InFlight, RankedBackend, SchedulingRequest } from '../model/decision.ts'
 import type { Outcome } from '../model/outcome.ts'
 import { findCandidates } from './candidates.ts'
@@ -43,7 +44,7 @@ export class Scheduler {
   }
 
   /** Rejects with a HomingError where no backend may serve the turn. */
-  async place(request: SchedulingRequest, signal?: AbortSignal): Promise<Decision> {
+  async place(request: SchedulingRequest, signal?: CancelSignal): Promise<Decision> {
     signal?.throwIfAborted()
     return this.rank(request)
   }

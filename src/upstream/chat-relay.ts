@@ -17,6 +17,7 @@ import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
 
 const USAGE = Buffer.from('"usage"')
 const EMPTY = Buffer.alloc(0)
+const DONE = Buffer.from('data: [DONE]\n\n')
 
 export class ChatRelay implements Relay {
   readonly #turn: ResolvedTurn
@@ -94,7 +95,8 @@ export class ChatRelay implements Relay {
       return this.broken(this.#fold.error.message)
     }
     if (this.#done) return this.#finish()
-    if (this.visible || this.#fold.outputBegan) this.#flush()
+    // what follows the finish_reason (usage, [DONE]) comes at once and leaves in one write with it
+    if (this.#fold.outputBegan && this.#fold.finishReason === null) this.#flush()
   }
 
   eof(): void {
@@ -147,12 +149,14 @@ export class ChatRelay implements Relay {
   /** Call when the turn's records are written: sends what was kept back and ends the answer. */
   finish(): void {
     if (this.#turn.stream) {
-      this.#flush()
       if (this.#end?.status === 'failed' && this.#fold.error === null) {
         const error = { message: `The backend failed while answering: ${this.#end.trouble ?? ''}.`, type: 'server_error', param: null, code: 'backend_error' }
-        this.#sink.write(`data: ${JSON.stringify({ error })}\n\n`)
+        this.#held.push(Buffer.from(`data: ${JSON.stringify({ error })}\n\n`))
       }
-      this.#sink.end('data: [DONE]\n\n')
+      this.#held.push(DONE)
+      this.#sendHead()
+      this.#sink.end(this.#held.length === 1 ? DONE : Buffer.concat(this.#held))
+      this.#held = []
       return
     }
     const body = JSON.stringify(this.#fold.completion())
@@ -174,12 +178,15 @@ export class ChatRelay implements Relay {
     })
   }
 
+  #sendHead(): void {
+    if (this.visible) return
+    this.visible = true
+    this.#sink.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...this.#headers() })
+  }
+
   #flush(): void {
     if (this.#held.length === 0 || this.#sink.closed) return
-    if (!this.visible) {
-      this.visible = true
-      this.#sink.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...this.#headers() })
-    }
+    this.#sendHead()
     const held = this.#held
     this.#held = []
     this.#clogged = !this.#sink.write(held.length === 1 ? held[0]! : Buffer.concat(held))

@@ -4,7 +4,7 @@ export interface ClientSink {
   head(status: number, headers: Readonly<Record<string, string>>): void
   /** False when the client reads more slowly than we write: wait for `onDrain`. */
   write(data: string | Uint8Array): boolean
-  end(data?: string): void
+  end(data?: string | Uint8Array): void
   onDrain(listener: () => void): void
   /** The client went away before the answer ended. */
   onClosed(listener: () => void): void

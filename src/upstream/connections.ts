@@ -7,14 +7,21 @@
 import { Pool, type Dispatcher } from 'undici'
 import type { Backend } from '../model/backend.ts'
 
-export class Connections {
-  readonly #pools = new Map<string, Pool>()
+export type Connection = {
+  readonly dispatcher: Dispatcher
+  /** What stands before `/v1` in every path of this backend. */
+  readonly basePath: string
+}
 
-  for(backend: Backend): Dispatcher {
+export class Connections {
+  readonly #pools = new Map<string, { readonly dispatcher: Pool; readonly basePath: string }>()
+
+  for(backend: Backend): Connection {
     const { id, config } = backend
-    let pool = this.#pools.get(id)
-    if (pool === undefined) {
-      pool = new Pool(new URL(config.url).origin, {
+    let connection = this.#pools.get(id)
+    if (connection === undefined) {
+      const url = new URL(config.url)
+      const dispatcher = new Pool(url.origin, {
         connections: null,
         pipelining: 1,
         keepAliveTimeout: 30_000,
@@ -22,21 +29,22 @@ export class Connections {
         bodyTimeout: 0,
         connect: { timeout: config.timeouts.connectMs, ...(config.ca === null ? {} : { ca: config.ca }) },
       })
-      this.#pools.set(id, pool)
+      connection = { dispatcher, basePath: url.pathname.replace(/\/$/, '') }
+      this.#pools.set(id, connection)
     }
-    return pool
+    return connection
   }
 
   /** Closes the connections of a backend that left; requests in flight end by themselves. */
   async forget(backendId: string): Promise<void> {
-    const pool = this.#pools.get(backendId)
+    const connection = this.#pools.get(backendId)
     this.#pools.delete(backendId)
-    await pool?.close()
+    await connection?.dispatcher.close()
   }
 
   async close(): Promise<void> {
     const pools = [...this.#pools.values()]
     this.#pools.clear()
-    await Promise.all(pools.map((pool) => pool.destroy()))
+    await Promise.all(pools.map(({ dispatcher }) => dispatcher.destroy()))
   }
 }

@@ -8,6 +8,7 @@
  * The circuit breaker hears of transport trouble and of bare 5xx only: a request that makes every engine answer 500 must
  * not take the fleet down.
  */
+import type { CancelSignal } from '../model/cancellation.ts'
 import { HomingError } from '../model/error.ts'
 import type { Backend, Protocol } from '../model/backend.ts'
 import type { Decision, InFlight, RankedBackend } from '../model/decision.ts'
@@ -49,7 +50,7 @@ export type DispatchRequest = {
   readonly requestId: string
   /** The protocol that each backend would be spoken to. */
   readonly protocolFor: (backend: Backend) => Protocol
-  readonly signal: AbortSignal
+  readonly signal: CancelSignal
 }
 
 /** Errors are HomingErrors: nothing was answered and nothing is visible. */

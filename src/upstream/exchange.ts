@@ -1,6 +1,7 @@
 /** One HTTP request to a backend: bytes out, bytes in, exactly one ending (`onEnd` or `onFailure`). */
 import type { Dispatcher } from 'undici'
 import type { Backend } from '../model/backend.ts'
+import type { Connection } from './connections.ts'
 import type { SilenceWatch, Watched } from './silence-watch.ts'
 
 /** `connect`: nothing was sent; `reset`: it broke later; `timeout`: silent past its limit; `aborted`: we ended it. */
@@ -30,9 +31,9 @@ const CONNECT_CODES = new Set([
 ])
 
 export function openExchange(
-  dispatcher: Dispatcher, backend: Backend, path: string, body: string, requestId: string, handler: ExchangeHandler, ports: ExchangePorts,
+  connection: Connection, backend: Backend, path: string, body: string, requestId: string, handler: ExchangeHandler, ports: ExchangePorts,
 ): Exchange {
-  const { timeouts, key, headers, url } = backend.config
+  const { timeouts, key, headers } = backend.config
   let controller: Dispatcher.DispatchController | null = null
   let ended = false
   let began = false
@@ -54,10 +55,10 @@ export function openExchange(
   }
   ports.watch.add(watched)
 
-  dispatcher.dispatch(
+  connection.dispatcher.dispatch(
     {
       method: 'POST',
-      path: new URL(url).pathname.replace(/\/$/, '') + path,
+      path: connection.basePath + path,
       headers: {
         'content-type': 'application/json',
         accept: 'text/event-stream',

@@ -34,16 +34,14 @@ export class ResponsesRelay implements Relay {
   readonly #sink: ClientSink
   readonly #ports: ResponsesRelayPorts
   #assembly!: ResponseAssembly
-  #stream!: BackendStream
-  #reader!: SseReader
+  #stream: BackendStream | null = null
+  #reader: SseReader | null = null
   #pending = ''
   #sequence = 0
   #flushedSequence = 0
   #headSent = false
   #createdSent = false
   #clogged = false
-  #broken: RelayEnd | null = null
-  #terminal: ResponseEvent | null = null
   #omitted: readonly string[] = []
   visible = false
 
@@ -59,10 +57,11 @@ export class ResponsesRelay implements Relay {
     this.#omitted = rendered.omitted
     this.#reset()
     this.#assembly.useTools(rendered.toolNames)
-    this.#stream = protocol === 'chat'
+    const stream = protocol === 'chat'
       ? createChatStream(this.#assembly)
       : createResponsesStream(this.#assembly, { maxOutputTokens: this.#turn.maxOutputTokens })
-    this.#reader = new SseReader((data) => this.#stream.push(data))
+    this.#stream = stream
+    this.#reader = new SseReader((data) => stream.push(data))
     return { path: protocol === 'chat' ? '/v1/chat/completions' : '/v1/responses', body: JSON.stringify(rendered.body) }
   }
 
@@ -86,13 +85,13 @@ export class ResponsesRelay implements Relay {
       return this.broken('the backend answered 200 with a body that is neither a stream nor JSON')
     }
     if (!isObject(parsed)) return this.broken('the backend answered 200 with a body that is not an object')
-    for (const data of asStream(parsed)) this.#stream.push(data)
+    for (const data of asStream(parsed)) this.#stream!.push(data)
     this.eof()
   }
 
   data(chunk: Buffer): void {
     try {
-      this.#reader.push(chunk)
+      this.#reader!.push(chunk)
     } catch (error) {
       return this.broken(error instanceof Error ? error.message : 'unreadable stream')
     }
@@ -100,32 +99,38 @@ export class ResponsesRelay implements Relay {
   }
 
   eof(): void {
-    this.#reader.end()
-    this.#stream.end()
+    try {
+      this.#reader!.end()
+    } catch (error) {
+      return this.broken(error instanceof Error ? error.message : 'unreadable stream')
+    }
+    this.#stream!.end()
     this.#afterPush()
   }
 
   broken(why: string): void {
     if (this.ended !== null) return
-    this.#broken = { status: 'failed', trouble: why }
-    this.#terminal = this.#assembly.fail({ code: 'server_error', message: `The backend failed while answering: ${why}.` })
-    if (this.visible) this.#flush()
+    this.#stream!.broken(why)
+    this.#afterPush()
   }
 
   get ended(): RelayEnd | null {
-    if (this.#broken !== null) return this.#broken
-    const end = this.#stream?.finished ?? null
-    if (end === null) return null
-    const status = end.terminal.type === 'response.completed' ? 'completed' : end.terminal.type === 'response.incomplete' ? 'incomplete' : 'failed'
-    return { status, trouble: end.trouble }
+    if (this.#stream === null) return null
+    const { finished, error } = this.#stream
+    if (finished !== null) {
+      const { type } = finished.terminal
+      return { status: type === 'response.completed' ? 'completed' : type === 'response.incomplete' ? 'incomplete' : 'failed', trouble: finished.trouble }
+    }
+    return error === null ? null : { status: 'failed', trouble: error.message }
   }
 
-  get terminal(): ResponseEvent | null {
-    return this.#terminal ?? this.#stream?.finished?.terminal ?? null
+  /** The last event, to be sent by `finish`; call it once, when the attempt has ended. */
+  takeTerminal(): ResponseEvent {
+    return this.#stream?.finished?.terminal ?? this.#assembly.fail({ code: 'server_error', message: 'The backend failed before it answered.' })
   }
 
   get outputBegan(): boolean {
-    return this.#stream.firstOutput
+    return this.#stream?.firstOutput ?? false
   }
 
   get clogged(): boolean {
@@ -168,8 +173,8 @@ export class ResponsesRelay implements Relay {
   #reset(): void {
     this.#pending = ''
     this.#sequence = this.#flushedSequence
-    this.#broken = null
-    this.#terminal = null
+    this.#stream = null
+    this.#reader = null
     const { resource, newId, nowSeconds } = this.#ports
     this.#assembly = new ResponseAssembly({ resource, toolNames: new Map(), newId, nowSeconds, emit: (event) => this.#emit(event) })
   }
