@@ -14,6 +14,10 @@ export class DelayedCacheView {
     }
   }
 
+  has(id: number): boolean {
+    return this.#known.has(id)
+  }
+
   matched(blocks: ArrayLike<number>): number {
     let count = 0
     while (count < blocks.length && this.#known.has(blocks[count]!)) count++

@@ -57,7 +57,10 @@ export type Replay = {
 
 const LOAD_SAMPLES = 240
 
-export const replay = (options: ReplayOptions): Replay => {
+/** Resolves when every promise that could settle has: the queue of immediates comes after all microtasks. */
+const promisesSettled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+export const replay = async (options: ReplayOptions): Promise<Replay> => {
   const startedMs = performance.now()
   const { workload, fleet, policy } = options
   const { requests } = workload
@@ -90,6 +93,7 @@ export const replay = (options: ReplayOptions): Replay => {
       const matched = (views === null ? engines[backend]!.cache : views[backend]!).matched(request.blocks)
       return Math.min(request.promptTokens, matched * workload.blockTokens)
     },
+    holds: (backend, block) => (views === null ? engines[backend]!.cache : views[backend]!).has(block),
     usable: (backend) => down[backend] === 0,
     dispatch: (request, backend, uncachedTokens) => {
       const nowMs = timeline.nowMs()
@@ -118,22 +122,22 @@ export const replay = (options: ReplayOptions): Replay => {
       answered++
       ledger.ended(request, backend)
       if (options.onProgress !== undefined && (answered & 255) === 0) options.onProgress(answered)
-      router.ended?.(request, backend, 'completed')
+      router.ended?.(request, backend, 'completed', job.cachedTokens)
     },
     failed: (job: Job) => {
       const { request } = job
       retries++
       ledger.ended(request, backend)
-      router.ended?.(request, backend, 'failed')
+      router.ended?.(request, backend, 'failed', 0)
       timeline.schedule(timeline.nowMs(), () => router.arrive(request))
     },
   }))
 
   let next = 0
   const arrive = (): void => {
-    const { atMs } = requests[next]!
-    while (next < count && requests[next]!.atMs === atMs) router.arrive(requests[next++]!)
+    const request = requests[next++]!
     if (next < count) timeline.schedule(requests[next]!.atMs, arrive)
+    router.arrive(request)
   }
   if (count > 0) timeline.schedule(requests[0]!.atMs, arrive)
 
@@ -158,7 +162,7 @@ export const replay = (options: ReplayOptions): Replay => {
   }
   timeline.schedule(0, takeSample)
 
-  timeline.run()
+  await timeline.runSettling(() => (router.busy?.() === true ? promisesSettled() : null))
   options.onProgress?.(answered)
   return {
     policy, seed: options.seed, workload, backends, ttftMs, totalMs, heldMs, cachedTokens, backendOf, answers, retries, work,

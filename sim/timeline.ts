@@ -92,11 +92,22 @@ export class VirtualTimeline implements Timeline {
   /** Runs until nothing is left, or until `untilMs`. Returns how many actions ran. */
   run(untilMs = Number.POSITIVE_INFINITY): number {
     let count = 0
-    while (this.#heap.size > 0 && this.#heap.earliestMs <= untilMs) {
-      this.#nowMs = this.#heap.earliestMs
-      this.#heap.pop()!()
-      count++
-    }
+    while (this.#next(untilMs)) count++
     return count
+  }
+
+  /** The same for a program that also waits for promises: `settle` says what to await after an action, if anything. */
+  async runSettling(settle: () => Promise<void> | null): Promise<void> {
+    while (this.#next(Number.POSITIVE_INFINITY)) {
+      const settling = settle()
+      if (settling !== null) await settling
+    }
+  }
+
+  #next(untilMs: number): boolean {
+    if (this.#heap.size === 0 || this.#heap.earliestMs > untilMs) return false
+    this.#nowMs = this.#heap.earliestMs
+    this.#heap.pop()!()
+    return true
   }
 }

@@ -61,12 +61,12 @@ export const lateBinding: Policy = {
     const startAll = (): void => {
       while (waiting.size > 0 && start());
     }
-    // Arrivals of one moment are all seen before the first of them is placed.
+    // Arrivals of one moment are all seen before the first of them is placed: a microsecond later.
     let scheduled = false
     const startSoon = (): void => {
       if (scheduled) return
       scheduled = true
-      context.schedule(context.nowMs(), () => {
+      context.schedule(context.nowMs() + 0.001, () => {
         scheduled = false
         startAll()
       })

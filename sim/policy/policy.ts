@@ -16,6 +16,8 @@ export interface RouterContext {
   speed(backend: number): EngineSpeed
   /** Contiguous cached tokens of the prompt at a backend as its KV events tell (exact where they are not delayed). */
   cachedTokens(request: SimulatedRequest, backend: number): number
+  /** The same, block by block. */
+  holds(backend: number, block: number): boolean
   /** False while a backend is down and does not answer. */
   usable(backend: number): boolean
   /** `uncachedTokens`: the router's own estimate, for its ledger. */
@@ -26,7 +28,9 @@ export interface RouterContext {
 export interface Router {
   arrive(request: SimulatedRequest): void
   firstToken?(request: SimulatedRequest, backend: number): void
-  ended?(request: SimulatedRequest, backend: number, outcome: 'completed' | 'failed'): void
+  ended?(request: SimulatedRequest, backend: number, outcome: 'completed' | 'failed', cachedTokens: number): void
+  /** True while it waits for a promise: virtual time then stands still until the promises that can settle have. */
+  busy?(): boolean
 }
 
 export type Policy = {

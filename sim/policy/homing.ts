@@ -1,0 +1,217 @@
+/**
+ * Homing itself: `src/schedule/scheduler.ts` with the index, ledger and models that the gateway gives it, driven in
+ * virtual time. Two forms: by history only (what the router placed and what answers reported), and with exact knowledge
+ * of the caches, as KV events without delay would give. A block of the trace is a block of the chain; an answer's blocks
+ * follow its prompt's, as in the gateway.
+ */
+import { BlockIndex } from '../../src/kv/block-index.ts'
+import { CacheCalibration } from '../../src/kv/calibration.ts'
+import { Ledger } from '../../src/fleet/ledger.ts'
+import { LatencyModel } from '../../src/learn/latency.ts'
+import { OutputLength } from '../../src/learn/output-length.ts'
+import type { Backend, BackendConfig } from '../../src/model/backend.ts'
+import type { Decision, InFlight, SchedulingRequest } from '../../src/model/decision.ts'
+import type { BlockChain } from '../../src/model/turn.ts'
+import type { IndexPort } from '../../src/schedule/ports.ts'
+import { Scheduler } from '../../src/schedule/scheduler.ts'
+import { CHARACTERS_PER_TOKEN } from '../prompt.ts'
+import { mix32 } from '../random.ts'
+import type { SimulatedRequest } from '../request.ts'
+import type { Policy, Router, RouterContext } from './policy.ts'
+
+const MODEL = 'homing-sim'
+const TENANT = 'lab'
+const INDEX_BYTES = 256 * 2 ** 20
+/** Where no backend is usable the gateway answers 503; the laboratory's client tries again after this. */
+const RETRY_MS = 1000
+
+type Placed = {
+  readonly scheduling: SchedulingRequest
+  readonly decision: Decision
+  readonly inFlight: InFlight
+  readonly dispatchedAtMs: number
+  readonly inFlightAtDispatch: number
+  readonly queuedTokensAtDispatch: number
+  firstTokenAtMs: number
+}
+
+const chainOf = (request: SimulatedRequest, answer: boolean, blockTokens: number): BlockChain => {
+  const { blocks, answerBlocks, promptTokens, outputTokens } = request
+  const fromPrompt = answer ? Math.floor(promptTokens / blockTokens) : blocks.length
+  const length = fromPrompt + (answer ? answerBlocks.length : 0)
+  const hashes = new Uint32Array(2 * length)
+  for (let index = 0; index < length; index++) {
+    const id = index < fromPrompt ? blocks[index]! : answerBlocks[index - fromPrompt]!
+    const upper = Math.floor(id / 4294967296)
+    hashes[2 * index] = mix32(id | 0, upper)
+    hashes[2 * index + 1] = mix32(id | 0, 0x6a09e667 ^ upper)
+  }
+  const totalCharacters = (promptTokens + (answer ? outputTokens : 0)) * CHARACTERS_PER_TOKEN
+  return { hashes, length, blockCharacters: blockTokens * CHARACTERS_PER_TOKEN, totalCharacters }
+}
+
+const backendAt = (context: RouterContext, index: number, exact: boolean): Backend => {
+  const config: BackendConfig = {
+    id: `b${index}`, url: '', protocol: 'chat', key: null, headers: {}, models: null, contextTokens: null, ca: null,
+    timeouts: { connectMs: 0, idleMs: 0, firstTokenMs: null },
+  }
+  const { cacheBlocks, blockTokens } = context.speed(index)
+  return {
+    id: config.id, index, config, engine: 'homing-sim', protocols: new Set(['chat']),
+    models: new Map([[MODEL, { name: MODEL, served: MODEL, contextTokens: null }]]),
+    vision: null, slots: null, cacheCapacityTokens: exact ? cacheBlocks * blockTokens : null,
+    get healthy() { return context.usable(index) },
+    draining: false, probed: true, trouble: null,
+  }
+}
+
+/** The index as KV events keep it, and beside it what placed turns are about to bring. */
+class ExactIndex implements IndexPort {
+  readonly #index: BlockIndex
+  readonly #context: RouterContext
+  readonly #requests = new WeakMap<BlockChain, SimulatedRequest>()
+  readonly #coming: Map<number, number>[]
+  #changes = 0
+
+  constructor(index: BlockIndex, context: RouterContext) {
+    this.#index = index
+    this.#context = context
+    this.#coming = Array.from({ length: context.backends }, () => new Map<number, number>())
+    for (let backend = 0; backend < context.backends; backend++) index.setCapacity(backend, context.speed(backend).cacheBlocks)
+  }
+
+  note(chain: BlockChain, request: SimulatedRequest): void {
+    this.#requests.set(chain, request)
+  }
+
+  announce(request: SimulatedRequest, backend: number, by: 1 | -1): void {
+    const coming = this.#coming[backend]!
+    this.#changes++
+    for (let at = 0; at < request.blocks.length; at++) {
+      const id = request.blocks[at]!
+      const count = (coming.get(id) ?? 0) + by
+      if (count === 0) coming.delete(id)
+      else coming.set(id, count)
+    }
+  }
+
+  cachedBlocks(chain: BlockChain, backend: number): number {
+    const request = this.#requests.get(chain)
+    if (request === undefined) return this.#index.cachedBlocks(chain, backend)
+    const { blocks } = request
+    const coming = this.#coming[backend]!
+    let count = 0
+    while (count < blocks.length && (this.#context.holds(backend, blocks[count]!) || coming.has(blocks[count]!))) count++
+    return count
+  }
+
+  trunk(chain: BlockChain, backend: number) { return this.#index.trunk(chain, backend) }
+  insert(chain: BlockChain, backend: number, options?: { fromBlock?: number; speculativeUntilMs?: number }): void {
+    this.#index.insert(chain, backend, options)
+  }
+  retract(chain: BlockChain, backend: number): void { this.#index.retract(chain, backend) }
+  blocks(backend: number): number { return this.#index.blocks(backend) }
+  chains(backend: number): number { return this.#index.chains(backend) }
+  capacity(backend: number): number { return this.#index.capacity(backend) }
+  version(backend: number): number { return this.#index.version(backend) + this.#changes }
+  neverForgot(): boolean { return false }
+}
+
+const build = (context: RouterContext, exact: boolean): Router => {
+  const nowMs = (): number => context.nowMs()
+  const blockIndex = new BlockIndex({ maxBytes: INDEX_BYTES, nowMs })
+  const exactIndex = exact ? new ExactIndex(blockIndex, context) : null
+  const ledger = new Ledger({ nowMs })
+  const backends = Array.from({ length: context.backends }, (_, index) => backendAt(context, index, exact))
+  const scheduler = new Scheduler({
+    fleet: { list: () => backends },
+    index: exactIndex ?? blockIndex,
+    ledger,
+    latency: new LatencyModel(),
+    outputLength: new OutputLength(),
+    ...(exact ? {} : { calibration: new CacheCalibration(blockIndex) }),
+    random: context.random,
+    nowMs,
+  })
+  const placed = new Map<SimulatedRequest, Placed>()
+  const homes = new Map<number, number>()
+  let placing = 0
+
+  const schedulingRequest = (request: SimulatedRequest): SchedulingRequest => {
+    const chain = chainOf(request, false, context.blockTokens)
+    exactIndex?.note(chain, request)
+    const home = homes.get(request.parent)
+    return {
+      endpoint: 'chat', tenant: TENANT, model: MODEL, chain, promptTokens: request.promptTokens, maxOutputTokens: null,
+      sessionId: `s${request.session}`, homeBackendId: home === undefined ? null : backends[home]!.id, protocol: 'chat',
+      needsVision: false, exclude: new Set(),
+    }
+  }
+  const begin = (request: SimulatedRequest, scheduling: SchedulingRequest, decision: Decision): void => {
+    const choice = decision.ranked[0]!
+    const backend = choice.backend.index
+    const inFlightAtDispatch = ledger.runningCount(backend)
+    const queuedTokensAtDispatch = ledger.queuedPrefillTokens(backend)
+    const inFlight = scheduler.begin(decision, choice, scheduling)
+    placed.set(request, {
+      scheduling, decision, inFlight, dispatchedAtMs: nowMs(), inFlightAtDispatch, queuedTokensAtDispatch, firstTokenAtMs: -1,
+    })
+    homes.set(request.index, backend)
+    exactIndex?.announce(request, backend, 1)
+    context.dispatch(request, backend, Math.max(0, request.promptTokens - choice.expectedCachedTokens))
+  }
+  const router: Router = {
+    busy: () => placing > 0,
+    arrive: (request) => {
+      const scheduling = schedulingRequest(request)
+      placing++
+      scheduler.place(scheduling).then(
+        (decision) => {
+          placing--
+          begin(request, scheduling, decision)
+        },
+        () => {
+          placing--
+          context.schedule(nowMs() + RETRY_MS, () => router.arrive(request))
+        },
+      )
+    },
+    firstToken: (request, backend) => {
+      const turn = placed.get(request)!
+      turn.firstTokenAtMs = nowMs()
+      exactIndex?.announce(request, backend, -1)
+      turn.inFlight.firstToken()
+    },
+    ended: (request, backend, outcome, cachedTokens) => {
+      const turn = placed.get(request)!
+      placed.delete(request)
+      const answered = turn.firstTokenAtMs >= 0
+      if (!answered) exactIndex?.announce(request, backend, -1)
+      turn.inFlight.tokens(outcome === 'completed' ? request.outputTokens : 0)
+      turn.inFlight.end(outcome)
+      const promptChain = turn.scheduling.chain
+      scheduler.observe({
+        backend: backends[backend]!, model: MODEL, tenant: TENANT, sessionId: turn.scheduling.sessionId, status: outcome,
+        promptChain, fullChain: outcome === 'completed' ? chainOf(request, true, context.blockTokens) : promptChain,
+        expectedCachedTokens: turn.decision.ranked[0]!.expectedCachedTokens, expectedPromptTokens: request.promptTokens,
+        usage: outcome === 'completed'
+          ? { promptTokens: request.promptTokens, cachedTokens, outputTokens: request.outputTokens, reasoningTokens: null }
+          : null,
+        ttftMs: answered ? turn.firstTokenAtMs - turn.dispatchedAtMs : null,
+        decodeMs: answered ? nowMs() - turn.firstTokenAtMs : null,
+        inFlightAtDispatch: turn.inFlightAtDispatch, queuedTokensAtDispatch: turn.queuedTokensAtDispatch,
+      })
+    },
+  }
+  return router
+}
+
+export const homing: Policy = {
+  name: 'homing', kind: 'homing', rule: 'least expected seconds, learned; caches known by history only',
+  create: (context) => build(context, false),
+}
+
+export const homingExact: Policy = {
+  name: 'homing-exact', kind: 'homing', rule: 'the same with exact knowledge of the caches',
+  create: (context) => build(context, true),
+}
