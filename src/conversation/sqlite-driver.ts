@@ -26,7 +26,7 @@ export interface Database {
   close(): void
 }
 
-type DatabaseClass = new (path: string) => Database
+type DatabaseClass = { new (path: string): Database; readonly prototype: Database }
 
 export type DriverOptions = {
   readonly directory: string
@@ -96,6 +96,8 @@ const loadSqlite = async (): Promise<DatabaseClass> => {
     const builtIn = 'node:sqlite'
     try {
       const { DatabaseSync } = (await import(builtIn)) as { DatabaseSync: DatabaseClass }
+      // Without it (Node < 22.16) a failed group could not be told from one that SQLite has rolled back itself.
+      if (!('isTransaction' in DatabaseSync.prototype)) throw new Error('node:sqlite is too old')
       return DatabaseSync
     } catch {
       throw new StorageError(
