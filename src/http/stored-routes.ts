@@ -5,6 +5,7 @@ import { HomingError } from '../model/error.ts'
 import type { ConversationItem } from '../model/item.ts'
 import { isObject, type JsonObject, type JsonValue } from '../model/json.ts'
 import type { StoredConversation, StoredResponse } from '../model/response.ts'
+import { itemResource } from '../wire/item-resource.ts'
 import { normaliseItems } from '../wire/normalise-item.ts'
 import { checkDepth, checkMetadata } from '../wire/parse-checks.ts'
 import { parseJson } from './body.ts'
@@ -48,7 +49,7 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
     const stored = await responseOf(call)
     const { ids, hasMore } = pageOf(stored.inputItemIds, page)
     const items = await store.getItems(call.caller.tenant, ids)
-    call.sink.json(200, listOf(items.filter((item) => item !== null), hasMore))
+    call.sink.json(200, listOf(items.filter((item) => item !== null).map(itemResource), hasMore))
   })
 
   route('POST', '/v1/conversations', 'conversations_create', async (call) => {
@@ -87,7 +88,7 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
     if (body['items'] === undefined) throw new HomingError('missing_required_parameter', { param: 'items' })
     const identified = await ports.identify(call.caller.tenant, normaliseItems(body['items'] as JsonValue, 'items', MAX_ITEMS))
     if (!(await store.appendItems(call.caller.tenant, id, identified.items))) throw noConversation(id)
-    call.sink.json(200, listOf(identified.items, false))
+    call.sink.json(200, listOf(identified.items.map(itemResource), false))
   })
 
   route('GET', '/v1/conversations/{id}/items', 'conversations_items_list', async (call) => {
@@ -96,14 +97,14 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
     const found = await store.listConversationItems(call.caller.tenant, id, page)
     if (found === null) throw noConversation(id)
     if (found === 'unknown_after') throw unknownAfter(page.after!)
-    call.sink.json(200, listOf(found.items, found.hasMore))
+    call.sink.json(200, listOf(found.items.map(itemResource), found.hasMore))
   })
 
   route('GET', '/v1/conversations/{id}/items/{item}', 'conversations_items_retrieve', async (call) => {
     await conversationOf(call)
     const item = await store.getConversationItem(call.caller.tenant, call.params['id']!, call.params['item']!)
     if (item === null) throw noItem(call.params['item']!)
-    call.sink.json(200, item)
+    call.sink.json(200, itemResource(item))
   })
 
   route('DELETE', '/v1/conversations/{id}/items/{item}', 'conversations_items_delete', async (call) => {
