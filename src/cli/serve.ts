@@ -9,7 +9,7 @@ import type { Command, CommandInput, Terminal } from './command.ts'
 export type RunningGateway = {
   readonly url: string
   /** The backends and the moment when all of them were probed once, for the lines printed at start. */
-  readonly fleet?: { list(): readonly Backend[]; readonly firstProbeDone: Promise<void> }
+  readonly fleet: { list(): readonly Backend[]; readonly firstProbeDone: Promise<void> }
   /** Stops accepting, lets turns finish for up to `graceMs`. */
   close(graceMs: number): Promise<void>
   /** Ends everything at once. */
@@ -113,7 +113,6 @@ function exitCode(signal: NodeJS.Signals): number {
 
 async function printBackends(gateway: RunningGateway, terminal: Terminal): Promise<void> {
   const { fleet } = gateway
-  if (fleet === undefined) return
   if (fleet.list().length === 0) {
     terminal.print('  no backend yet: add one with --backend URL, in the file, or with POST /homing/v1/backends')
     return
