@@ -132,6 +132,11 @@ const build = (context: RouterContext, exact: boolean): Router => {
     ...(exact ? {} : { calibration: new CacheCalibration(blockIndex) }),
     random: context.random,
     nowMs,
+    after: (ms, callback) => {
+      let cancelled = false
+      context.schedule(nowMs() + ms, () => { if (!cancelled) callback() })
+      return () => { cancelled = true }
+    },
   })
   const placed = new Map<SimulatedRequest, Placed>()
   const homes = new Map<number, number>()

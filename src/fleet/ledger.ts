@@ -7,7 +7,8 @@ import type { InFlight } from '../model/decision.ts'
  *
  * Every backend serves its prefills about in order of arrival, so the oldest turn without a first token is the one
  * being computed. `waitSeconds` is the predicted work of all such turns, less what the oldest has had already. A turn
- * that overruns its prediction keeps a tenth of it as remaining: it is late, not finished.
+ * that overruns its prediction is expected to need as long again as it is late, and a tenth of its prediction at least:
+ * a backend that stalls looks worse by the second.
  *
  * Reads are O(1). Bounded by what is in flight; an entry leaves by `end`, which every dispatch calls exactly once.
  */
@@ -63,8 +64,9 @@ export class Ledger {
     const load = this.#load[backendIndex]
     if (load === undefined || load.prefilling.size === 0) return 0
     const [oldest] = load.prefilling
-    const elapsed = (this.#nowMs() - load.oldestSinceMs) / 1000
-    return load.queuedSeconds - Math.min(elapsed, 0.9 * oldest!.prefillSeconds)
+    const { prefillSeconds } = oldest!
+    const remaining = prefillSeconds - (this.#nowMs() - load.oldestSinceMs) / 1000
+    return load.queuedSeconds - prefillSeconds + Math.max(remaining, 0.1 * prefillSeconds, -remaining)
   }
 
   runningCount(backendIndex: number): number {

@@ -18,6 +18,8 @@ export type SchedulingRequest = {
   /** The protocol that this conversation has been rendered in so far; kept when possible. */
   readonly protocol: 'chat' | 'responses' | null
   readonly needsVision: boolean
+  /** Higher goes first where turns wait (`service_tier`, `priority`); 0 unless given. */
+  readonly priority?: number
   /** Backends already tried for this turn. */
   readonly exclude: ReadonlySet<string>
 }

@@ -31,6 +31,9 @@ export interface LedgerPort {
   waitSeconds(backendIndex: number): number
   runningCount(backendIndex: number): number
   beforeFirstToken(backendIndex: number): number
+  decodeTokens(backendIndex: number): number
+  /** Changes when a turn begins, gets its first token or ends. */
+  version(backendIndex: number): number
 }
 
 export interface LatencyPort {

@@ -1,15 +1,15 @@
 import type { Backend } from '../model/backend.ts'
 import type { CancelSignal } from '../model/cancellation.ts'
-import type { Decision, DecisionReason, InFlight, RankedBackend, SchedulingRequest } from '../model/decision.ts'
+import type { Decision, InFlight, RankedBackend, SchedulingRequest } from '../model/decision.ts'
 import type { Outcome } from '../model/outcome.ts'
-import { findCandidates } from './candidates.ts'
+import { Assessment, type AssessmentPorts } from './assessment.ts'
 import type { Policy } from './policy.ts'
 import type { CalibrationPort, FleetPort, IndexPort, LatencyPort, LedgerPort, OutputLengthPort } from './ports.ts'
 import { decodeScorer } from './scorers/decode.ts'
 import { prefillScorer } from './scorers/prefill.ts'
 import { regretScorer } from './scorers/regret.ts'
 import { waitScorer } from './scorers/wait.ts'
-import type { Scorer, Situation } from './situation.ts'
+import { WaitingRoom, type WaitingTurn } from './waiting-room.ts'
 
 export type SchedulerPorts = {
   readonly fleet: FleetPort
@@ -20,84 +20,77 @@ export type SchedulerPorts = {
   readonly calibration?: CalibrationPort
   readonly random: () => number
   readonly nowMs: () => number
-  /** Another way to choose than least expected seconds. */
+  /** Another way to choose than least expected seconds. It places on arrival: turns then wait in the engines' queues. */
   readonly policy?: Policy
+  /** Calls back after so many milliseconds unless cancelled. Without it every turn is placed on arrival. */
+  readonly after?: (ms: number, callback: () => void) => () => void
+  /** No turn waits longer for a free backend: then it goes into the cheapest engine's own queue. */
+  readonly maxWaitMs?: number
 }
 
 /**
- * Places turns: J(b) = wait + prefill(uncached) + decode + regret, in seconds, least first (DESIGN.md section 6).
+ * Places turns: J(b) = wait + price * prefill(uncached) + decode + regret, in seconds, least first (DESIGN.md section 6).
  *
- * Each term is a scorer: prepared once per turn, then called once per candidate; the numbers of all candidates lie in
- * parallel Float64Arrays that are reused from turn to turn, so a decision allocates per turn and per listed candidate,
- * never per backend. Costs within `TIE` of the least are a tie, broken at random: equal backends share evenly.
+ * Late binding: while the cheapest backend of a turn is busy, the turn waits here and not in the engine's queue. When
+ * something changes (a first token, an end, an arrival) every waiting turn is weighed again, home's remaining work
+ * included; among those whose cheapest backend is free, the first in the room's order starts there. So a turn goes home
+ * when that frees up and elsewhere when that has become cheaper.
+ *
+ * Busy: work is before its first token that will take longer than `SLACK_SECONDS`, or all sequence slots are taken.
+ * `price` grows with the number of waiting turns per backend, since each second of prefill delays those as well: under
+ * load recomputing what another backend holds costs everybody.
  */
 export class Scheduler {
   readonly #ports: SchedulerPorts
-  readonly #scorers: readonly [wait: Scorer, prefill: Scorer, decode: Scorer, regret: Scorer]
-  #board = newBoard(16)
-  #order = new Int32Array(16)
+  readonly #assessmentPorts: AssessmentPorts
+  readonly #immediate: Assessment
+  readonly #room = new WaitingRoom()
+  /** Backends promised to a turn whose `begin` has not come yet, and since when. */
+  readonly #promised = new Map<number, number>()
+  #pumping = false
 
   constructor(ports: SchedulerPorts) {
-    const { index, ledger, latency } = ports
+    const { index, ledger, latency, outputLength } = ports
     this.#ports = ports
-    this.#scorers = [waitScorer(ledger), prefillScorer(latency), decodeScorer(ledger, latency), regretScorer(index, latency)]
+    const scorers = [
+      waitScorer(ledger, latency), prefillScorer(latency), decodeScorer(ledger, latency), regretScorer(index, latency),
+    ] as const
+    this.#assessmentPorts = { index, ledger, outputLength, scorers }
+    this.#immediate = new Assessment(this.#assessmentPorts)
   }
 
-  /** Rejects with a HomingError where no backend may serve the turn. */
+  /** Resolves when a backend is free for the turn. Rejects with a HomingError where none may serve it. */
   async place(request: SchedulingRequest, signal?: CancelSignal): Promise<Decision> {
     signal?.throwIfAborted()
-    return this.rank(request)
+    const { fleet, after, policy } = this.#ports
+    const started = performance.now() // how long deciding takes is measured, not simulated
+    const assessment = this.#immediate
+    assessment.begin(request, fleet.list())
+    assessment.weigh(this.#price())
+    if (after === undefined || policy !== undefined) return this.#grant(assessment, this.#choose(assessment), 0, started)
+    const cheapest = assessment.cheapest(this.#ports.random, ALWAYS)
+    const holdMs = Math.min(HOLD_MS, HOLD_SHARE * 1000 * assessment.board.prefillSeconds[cheapest]!)
+    if (this.#room.size === 0 && holdMs < 1 && this.#isFree(assessment.candidates[cheapest]!)) {
+      return this.#grant(assessment, cheapest, 0, started)
+    }
+    return this.#wait(request, after, holdMs < 1 ? 0 : holdMs, signal)
   }
 
   /** The same decision without waiting and without consequences. */
   rank(request: SchedulingRequest, backends: readonly Backend[] = this.#ports.fleet.list()): Decision {
-    const startedMs = this.#ports.nowMs()
-    const started = performance.now() // how long deciding takes is measured, not simulated
-    const { backends: candidates, filteredOut } = findCandidates(backends, request)
-    const situation = this.#look(request, candidates)
-    const board = this.#board
-    const count = candidates.length
-    const columns = [board.waitSeconds, board.prefillSeconds, board.decodeSeconds, board.regretSeconds]
-    for (let column = 0; column < columns.length; column++) {
-      const score = this.#scorers[column]!.prepare(situation)
-      const seconds = columns[column]!
-      for (let position = 0; position < count; position++) seconds[position] = score(candidates[position]!, position)
-    }
-    for (let position = 0; position < count; position++) {
-      board.costSeconds[position] = board.waitSeconds[position]! + board.prefillSeconds[position]! +
-        board.decodeSeconds[position]! + board.regretSeconds[position]!
-    }
-    const { policy } = this.#ports
-    const chosen = policy === undefined ? this.#least(count) : policy.choose(request, candidates, board)
-    const listed = this.#sort(count, chosen)
-    const ranked: RankedBackend[] = []
-    for (let place = 0; place < listed; place++) {
-      const position = this.#order[place]!
-      ranked.push({
-        backend: candidates[position]!,
-        expectedCachedTokens: Math.round(board.cachedTokens[position]!),
-        waitSeconds: board.waitSeconds[position]!,
-        prefillSeconds: board.prefillSeconds[position]!,
-        decodeSeconds: board.decodeSeconds[position]!,
-        regretSeconds: board.regretSeconds[position]!,
-        costSeconds: board.costSeconds[position]!,
-      })
-    }
-    return {
-      ranked,
-      reason: this.#reason(situation, chosen, ranked[0]!),
-      promptTokens: request.promptTokens,
-      expectedOutputTokens: situation.expectedOutputTokens,
-      filteredOut,
-      queuedMs: Math.max(0, this.#ports.nowMs() - startedMs),
-      decideMicroseconds: 1000 * (performance.now() - started),
-    }
+    const started = performance.now()
+    const assessment = this.#immediate
+    assessment.begin(request, backends)
+    assessment.weigh(this.#price())
+    const chosen = assessment.cheapest(this.#ports.random, ALWAYS)
+    return assessment.decision(chosen, null, 0, 1000 * (performance.now() - started))
   }
 
   /** The turn is sent to `choice` now: its work counts, and its blocks count as present for siblings that follow. */
   begin(decision: Decision, choice: RankedBackend, request: SchedulingRequest): InFlight {
     const { index, ledger, calibration, policy } = this.#ports
     const { backend } = choice
+    this.#promised.delete(decision.ranked[0]!.backend.index)
     calibration?.dispatched(request.chain, backend.index)
     const inFlight = ledger.begin(backend.index, {
       uncachedTokens: Math.max(0, request.promptTokens - choice.expectedCachedTokens),
@@ -114,12 +107,14 @@ export class Scheduler {
         answered = true
         inFlight.firstToken()
         index.insert(request.chain, backend.index)
+        this.#pump()
       },
       tokens: (n) => inFlight.tokens(n),
       end: (outcome) => {
         inFlight.end(outcome)
         if (!answered && outcome !== 'completed') index.retract(request.chain, backend.index)
         answered = true
+        this.#pump()
       },
     }
   }
@@ -132,107 +127,141 @@ export class Scheduler {
     else if (outcome.ttftMs !== null) index.insert(outcome.fullChain, outcome.backend.index)
   }
 
-  #look(request: SchedulingRequest, candidates: readonly Backend[]): Situation {
-    const { index, outputLength } = this.#ports
-    const { chain, promptTokens } = request
-    if (candidates.length > this.#order.length) {
-      this.#board = newBoard(2 * candidates.length)
-      this.#order = new Int32Array(2 * candidates.length)
-    }
-    const { cachedTokens } = this.#board
-    const tokensPerBlock = chain.totalCharacters === 0 ? 0 : (chain.blockCharacters * promptTokens) / chain.totalCharacters
-    // At least one token is always computed.
-    const most = Math.max(0, promptTokens - 1)
-    let warmest = 0
-    for (let position = 0; position < candidates.length; position++) {
-      const backend = candidates[position]!
-      const blocks = index.cachedBlocks(chain, backend.index)
-      cachedTokens[position] = Math.min(most, blocks * tokensPerBlock)
-      if (cachedTokens[position]! > cachedTokens[warmest]!) warmest = position
-    }
-    const home = candidates.findIndex((backend) => backend.id === request.homeBackendId)
-    if (home >= 0 && cachedTokens[home] === 0 && index.neverForgot(candidates[home]!.index)) {
-      // Known from the store, placed before this process began: it probably still holds what the parent turn left.
-      cachedTokens[home] = Math.min(most, request.homeTokens ?? ASSUMED_AT_HOME * promptTokens)
-    }
-    const trunk = cachedTokens[warmest]! > 0 ? index.trunk(chain, candidates[warmest]!.index) : NO_TRUNK
-    return {
-      request,
-      candidates,
-      cachedTokens,
-      trunkTokens: Math.min(most, trunk.blocks * tokensPerBlock),
-      trunkFanOut: trunk.fanOut,
-      tokensPerBlock,
-      expectedOutputTokens: outputLength.expectedTokens(request),
-    }
+  /** What waits now, and what became of those who waited. */
+  get waiting(): { readonly turns: number; readonly oldestMs: number; readonly counts: Readonly<WaitingRoom['counts']> } {
+    return { turns: this.#room.size, oldestMs: this.#room.oldestMs(this.#ports.nowMs()), counts: this.#room.counts }
   }
 
-  #least(count: number): number {
-    const { costSeconds } = this.#board
-    let least = Infinity
-    for (let position = 0; position < count; position++) least = Math.min(least, costSeconds[position]!)
-    // Reservoir of one among the tied.
-    let chosen = 0
-    let tied = 0
-    for (let position = 0; position < count; position++) {
-      if (costSeconds[position]! > least + TIE_SECONDS) continue
-      tied++
-      if (this.#ports.random() * tied < 1) chosen = position
-    }
-    return chosen
+  #choose(assessment: Assessment): number {
+    const { policy } = this.#ports
+    if (policy === undefined) return assessment.cheapest(this.#ports.random, ALWAYS)
+    return policy.choose(assessment.request, assessment.candidates, assessment.board)
   }
 
-  /** Fills `#order` with the chosen position and then the cheapest others; returns how many. */
-  #sort(count: number, chosen: number): number {
-    const { costSeconds } = this.#board
-    const order = this.#order
-    const listed = Math.min(count, LISTED)
-    order[0] = chosen
-    let filled = 1
-    for (let position = 0; position < count; position++) {
-      if (position === chosen) continue
-      if (filled === listed && (listed === 1 || costSeconds[position]! >= costSeconds[order[filled - 1]!]!)) continue
-      let at = filled === listed ? filled - 1 : filled++
-      while (at > 1 && costSeconds[order[at - 1]!]! > costSeconds[position]!) {
-        order[at] = order[at - 1]!
-        at--
+  #grant(assessment: Assessment, chosen: number, queuedMs: number, started: number): Decision {
+    const nowMs = this.#ports.nowMs()
+    const { request } = assessment
+    if (this.#ports.after !== undefined) this.#promised.set(assessment.candidates[chosen]!.index, nowMs)
+    this.#room.serve(request.tenant, assessment.board.prefillSeconds[chosen]!, nowMs)
+    return assessment.decision(chosen, this.#ports.policy ?? null, queuedMs, 1000 * (performance.now() - started))
+  }
+
+  #wait(request: SchedulingRequest, after: After, holdMs: number, signal: CancelSignal | undefined): Promise<Decision> {
+    const { fleet, nowMs, maxWaitMs } = this.#ports
+    const assessment = new Assessment(this.#assessmentPorts)
+    assessment.begin(request, fleet.list())
+    const enteredMs = nowMs()
+    return new Promise<Decision>((resolve, reject) => {
+      const cancelled = (): void => {
+        if (!this.#room.leave(turn)) return
+        this.#room.counts.cancelled++
+        reject(new DOMException('This operation was aborted', 'AbortError'))
       }
-      order[at] = position
-    }
-    return filled
+      const cancelBound = after(maxWaitMs ?? MAX_WAIT_MS, () => this.#pump())
+      const cancelHold = holdMs > 0 ? after(holdMs, () => this.#pump()) : null
+      const turn: WaitingTurn = {
+        assessment, enteredMs, lookedMs: enteredMs, notBeforeMs: enteredMs + holdMs,
+        settle: { resolve, reject },
+        release: () => {
+          cancelBound()
+          cancelHold?.()
+          signal?.removeEventListener('abort', cancelled)
+        },
+      }
+      signal?.addEventListener('abort', cancelled, { once: true })
+      this.#room.enter(turn)
+      if (holdMs === 0) this.#pump()
+    })
   }
 
-  #reason(situation: Situation, chosen: number, first: RankedBackend): DecisionReason {
-    const { candidates, cachedTokens, request, tokensPerBlock } = situation
-    if (candidates.length === 1) return 'only-candidate'
-    if (this.#ports.policy !== undefined) return 'policy'
-    let warmest = 0
-    for (let position = 0; position < candidates.length; position++) {
-      warmest = Math.max(warmest, cachedTokens[position]!)
+  /** Starts waiting turns for as long as one finds its cheapest backend free. */
+  #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    while (this.#room.size > 0 && this.#startOne());
+    this.#pumping = false
+  }
+
+  #startOne(): boolean {
+    const started = performance.now()
+    const { nowMs, random, maxWaitMs } = this.#ports
+    const now = nowMs()
+    const price = this.#price()
+    const leastServed = this.#room.leastServed(now)
+    let first: WaitingTurn | null = null
+    let firstPosition = -1
+    let firstOrder = Infinity
+    let looked = 0
+    for (const turn of this.#room.turns) {
+      if (++looked > WINDOW) break
+      if (now < turn.notBeforeMs) continue
+      const { assessment } = turn
+      if (now - turn.lookedMs > LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
+      assessment.weigh(price)
+      const position = assessment.cheapest(random, SERVING)
+      if (position < 0) continue
+      const overdue = now - turn.enteredMs >= (maxWaitMs ?? MAX_WAIT_MS)
+      if (!overdue && !this.#isFree(assessment.candidates[position]!)) continue
+      const work = assessment.board.prefillSeconds[position]!
+      const order = overdue ? -Infinity : this.#room.order(turn, work, leastServed, now)
+      if (first !== null && order >= firstOrder) continue
+      ;[first, firstPosition, firstOrder] = [turn, position, order]
+      if (overdue) break
     }
-    if (warmest < Math.max(1, tokensPerBlock)) return 'least-cost'
-    if (cachedTokens[chosen]! < warmest - tokensPerBlock) return 'load'
-    return first.backend.id === request.homeBackendId ? 'home' : 'shared-prefix'
+    if (first === null) return false
+    this.#room.leave(first)
+    this.#room.counts[firstOrder === -Infinity ? 'overdue' : 'placed']++
+    first.settle.resolve(this.#grant(first.assessment, firstPosition, now - first.enteredMs, started))
+    return true
+  }
+
+  /** Backends join, leave and recover while a turn waits. False where none is left that may serve it. */
+  #lookAgain(turn: WaitingTurn, now: number): boolean {
+    turn.lookedMs = now
+    try {
+      turn.assessment.begin(turn.assessment.request, this.#ports.fleet.list())
+      return true
+    } catch (error) {
+      if (this.#room.leave(turn)) this.#room.counts.refused++
+      turn.settle.reject(error)
+      return false
+    }
+  }
+
+  #isFree(backend: Backend): boolean {
+    const { ledger, nowMs } = this.#ports
+    const promised = this.#promised.get(backend.index)
+    if (promised !== undefined && nowMs() - promised < PROMISE_MS) return false
+    if (backend.slots !== null && ledger.runningCount(backend.index) >= backend.slots) return false
+    return ledger.beforeFirstToken(backend.index) === 0 || ledger.waitSeconds(backend.index) <= SLACK_SECONDS
+  }
+
+  #price(): number {
+    return 1 + STAY + CROWDING * (this.#room.size / Math.max(1, this.#ports.fleet.list().length))
   }
 }
 
-function newBoard(size: number) {
-  return {
-    cachedTokens: new Float64Array(size),
-    waitSeconds: new Float64Array(size),
-    prefillSeconds: new Float64Array(size),
-    decodeSeconds: new Float64Array(size),
-    regretSeconds: new Float64Array(size),
-    costSeconds: new Float64Array(size),
-  }
-}
+type After = NonNullable<SchedulerPorts['after']>
 
-const NO_TRUNK = { blocks: 0, fanOut: 1 } as const
-/** Candidates in a decision: enough for failover and for a receipt, and no more objects than that. */
-const LISTED = 16
-/** Differences below half a millisecond are smaller than any prediction error. */
-const TIE_SECONDS = 0.0005
+const ALWAYS = (): boolean => true
+const SERVING = (backend: Backend): boolean => backend.healthy && !backend.draining
+
 /** Beyond three times the expected time to the first token, a placed turn's blocks count as present this long. */
 const SPECULATIVE_LIFE_MS = 30_000
-/** Share of a prompt that its parent turn is taken to have left at home when nobody knows. */
-const ASSUMED_AT_HOME = 0.8
+const MAX_WAIT_MS = 30_000
+/**
+ * A turn may follow work that ends within this: waiting would save it no more, and the engine's idle moment between
+ * two turns costs as much.
+ */
+const SLACK_SECONDS = 0.02
+/** A turn is held for a hundredth of its own prefill, 5 ms at most: those that arrive together are weighed together. */
+const HOLD_SHARE = 0.01
+const HOLD_MS = 5
+/** Prices from the Mooncake conversation trace (docs/scorers.md): flat between half and twice these values. */
+const STAY = 0.5
+const CROWDING = 2
+/** Turns weighed at each change: the first in the room. More than this many wait only where nothing helps. */
+const WINDOW = 512
+const LOOK_AGAIN_MS = 1000
+/** Between a decision and its dispatch lie microseconds; a caller that never dispatches blocks a backend no longer. */
+const PROMISE_MS = 1000

@@ -1,0 +1,217 @@
+import type { Backend } from '../model/backend.ts'
+import type { Decision, DecisionReason, RankedBackend, SchedulingRequest } from '../model/decision.ts'
+import { findCandidates, type Candidates } from './candidates.ts'
+import type { Policy, ScoreBoard } from './policy.ts'
+import type { IndexPort, OutputLengthPort } from './ports.ts'
+import type { Scorer, Situation } from './situation.ts'
+
+/** The four terms of the cost, and what is needed to know when they changed. */
+export type AssessmentPorts = {
+  readonly index: IndexPort
+  readonly outputLength: OutputLengthPort
+  readonly ledger: { version(backendIndex: number): number }
+  readonly scorers: readonly [wait: Scorer, prefill: Scorer, decode: Scorer, regret: Scorer]
+}
+
+/**
+ * One turn before its candidates: the score board, one number per candidate and term, in parallel Float64Arrays.
+ *
+ * `weigh` fills it. Prefill, decode and regret of a candidate are computed again only when its blocks or its work
+ * changed since; the wait passes with time and is always read anew. So a turn that waits costs a few additions per
+ * candidate each time somebody else is placed. An assessment can be used for one turn after another (`begin`), which
+ * makes a decision allocate per turn and per listed candidate, never per backend.
+ */
+export class Assessment {
+  readonly #ports: AssessmentPorts
+  #found: Candidates = NOTHING
+  #situation!: Situation
+  #terms: ((backend: Backend, position: number) => number)[] = []
+  #board = newBoard(16)
+  #seen = new Float64Array(16)
+  #order = new Int32Array(16)
+  request!: SchedulingRequest
+
+  constructor(ports: AssessmentPorts) {
+    this.#ports = ports
+  }
+
+  get candidates(): readonly Backend[] {
+    return this.#found.backends
+  }
+
+  get board(): ScoreBoard {
+    return this.#board
+  }
+
+  /** Throws a HomingError where no backend may serve the turn. */
+  begin(request: SchedulingRequest, fleet: readonly Backend[]): void {
+    const { index, outputLength, scorers } = this.#ports
+    this.request = request
+    this.#found = findCandidates(fleet, request)
+    const { backends } = this.#found
+    if (backends.length > this.#order.length) {
+      this.#board = newBoard(2 * backends.length)
+      this.#seen = new Float64Array(2 * backends.length)
+      this.#order = new Int32Array(2 * backends.length)
+    }
+    this.#seen.fill(-1, 0, backends.length)
+    const { chain, promptTokens } = request
+    const tokensPerBlock = chain.totalCharacters === 0 ? 0 : (chain.blockCharacters * promptTokens) / chain.totalCharacters
+    let warmest = -1
+    let most = 0
+    for (let position = 0; position < backends.length; position++) {
+      const blocks = index.cachedBlocks(chain, backends[position]!.index)
+      this.#board.cachedTokens[position] = this.#tokens(blocks, tokensPerBlock, position)
+      if (blocks > most) [warmest, most] = [position, blocks]
+    }
+    const trunk = warmest < 0 ? NO_TRUNK : index.trunk(chain, backends[warmest]!.index)
+    this.#situation = {
+      request,
+      candidates: backends,
+      cachedTokens: this.#board.cachedTokens,
+      trunkTokens: Math.min(promptTokens, trunk.blocks * tokensPerBlock),
+      trunkFanOut: trunk.fanOut,
+      tokensPerBlock,
+      expectedOutputTokens: outputLength.expectedTokens(request),
+    }
+    this.#terms = scorers.map((scorer) => scorer.prepare(this.#situation))
+  }
+
+  /** `price`: what a second of prefill counts, since it delays those who wait as well. */
+  weigh(price: number): void {
+    const { index, ledger } = this.#ports
+    const { chain } = this.request
+    const { cachedTokens, waitSeconds, prefillSeconds, decodeSeconds, regretSeconds, costSeconds } = this.#board
+    const [wait, prefill, decode, regret] = this.#terms as [Term, Term, Term, Term]
+    const { backends } = this.#found
+    for (let position = 0; position < backends.length; position++) {
+      const backend = backends[position]!
+      // Both only grow, so their sum changes when either does.
+      const version = index.version(backend.index) + ledger.version(backend.index)
+      if (this.#seen[position] !== version) {
+        if (this.#seen[position]! >= 0) {
+          const blocks = index.cachedBlocks(chain, backend.index)
+          cachedTokens[position] = this.#tokens(blocks, this.#situation.tokensPerBlock, position)
+        }
+        this.#seen[position] = version
+        prefillSeconds[position] = prefill(backend, position)
+        decodeSeconds[position] = decode(backend, position)
+        regretSeconds[position] = regret(backend, position)
+      }
+      waitSeconds[position] = wait(backend, position)
+      costSeconds[position] = waitSeconds[position]! + price * prefillSeconds[position]! + decodeSeconds[position]! + regretSeconds[position]!
+    }
+  }
+
+  /** Position of the least cost among candidates that `usable` accepts; ties are drawn by lot. -1 for none. */
+  cheapest(random: () => number, usable: (backend: Backend) => boolean): number {
+    const { costSeconds } = this.#board
+    const { backends } = this.#found
+    let least = Infinity
+    for (let position = 0; position < backends.length; position++) {
+      if (costSeconds[position]! < least && usable(backends[position]!)) least = costSeconds[position]!
+    }
+    let chosen = -1
+    let tied = 0
+    for (let position = 0; position < backends.length; position++) {
+      if (costSeconds[position]! > least + TIE_SECONDS || !usable(backends[position]!)) continue
+      tied++
+      if (tied === 1 || random() * tied < 1) chosen = position
+    }
+    return chosen
+  }
+
+  decision(chosen: number, policy: Policy | null, queuedMs: number, decideMicroseconds: number): Decision {
+    const { backends, filteredOut } = this.#found
+    const board = this.#board
+    const listed = this.#sort(backends.length, chosen)
+    const ranked: RankedBackend[] = []
+    for (let place = 0; place < listed; place++) {
+      const position = this.#order[place]!
+      ranked.push({
+        backend: backends[position]!,
+        expectedCachedTokens: Math.round(board.cachedTokens[position]!),
+        waitSeconds: board.waitSeconds[position]!,
+        prefillSeconds: board.prefillSeconds[position]!,
+        decodeSeconds: board.decodeSeconds[position]!,
+        regretSeconds: board.regretSeconds[position]!,
+        costSeconds: board.costSeconds[position]!,
+      })
+    }
+    return {
+      ranked,
+      reason: policy !== null && backends.length > 1 ? 'policy' : this.#reason(chosen),
+      promptTokens: this.request.promptTokens,
+      expectedOutputTokens: this.#situation.expectedOutputTokens,
+      filteredOut,
+      queuedMs,
+      decideMicroseconds,
+    }
+  }
+
+  /** At least one token is always computed. */
+  #tokens(blocks: number, tokensPerBlock: number, position: number): number {
+    const { request } = this
+    const most = Math.max(0, request.promptTokens - 1)
+    const backend = this.#found.backends[position]!
+    if (blocks === 0 && backend.id === request.homeBackendId && this.#ports.index.neverForgot(backend.index)) {
+      // Known from the store, placed before this process began: it probably still holds what the parent turn left.
+      return Math.min(most, request.homeTokens ?? ASSUMED_AT_HOME * request.promptTokens)
+    }
+    return Math.min(most, blocks * tokensPerBlock)
+  }
+
+  /** Fills `#order` with the chosen position and then the cheapest others; returns how many. */
+  #sort(count: number, chosen: number): number {
+    const { costSeconds } = this.#board
+    const order = this.#order
+    const listed = Math.min(count, LISTED)
+    order[0] = chosen
+    let filled = 1
+    for (let position = 0; position < count; position++) {
+      if (position === chosen) continue
+      if (filled === listed && (listed === 1 || costSeconds[position]! >= costSeconds[order[filled - 1]!]!)) continue
+      let at = filled === listed ? filled - 1 : filled++
+      while (at > 1 && costSeconds[order[at - 1]!]! > costSeconds[position]!) {
+        order[at] = order[at - 1]!
+        at--
+      }
+      order[at] = position
+    }
+    return filled
+  }
+
+  #reason(chosen: number): DecisionReason {
+    const { candidates, cachedTokens, request, tokensPerBlock } = this.#situation
+    if (candidates.length === 1) return 'only-candidate'
+    let warmest = 0
+    for (let position = 0; position < candidates.length; position++) {
+      warmest = Math.max(warmest, cachedTokens[position]!)
+    }
+    if (warmest < Math.max(1, tokensPerBlock)) return 'least-cost'
+    if (cachedTokens[chosen]! < warmest - tokensPerBlock) return 'load'
+    return candidates[chosen]!.id === request.homeBackendId ? 'home' : 'shared-prefix'
+  }
+}
+
+type Term = (backend: Backend, position: number) => number
+
+function newBoard(size: number) {
+  return {
+    cachedTokens: new Float64Array(size),
+    waitSeconds: new Float64Array(size),
+    prefillSeconds: new Float64Array(size),
+    decodeSeconds: new Float64Array(size),
+    regretSeconds: new Float64Array(size),
+    costSeconds: new Float64Array(size),
+  }
+}
+
+const NOTHING: Candidates = { backends: [], filteredOut: [] }
+const NO_TRUNK = { blocks: 0, fanOut: 1 } as const
+/** Candidates in a decision: enough for failover and for a receipt, and no more objects than that. */
+const LISTED = 16
+/** Differences below half a millisecond are smaller than any prediction error. */
+const TIE_SECONDS = 0.0005
+/** Share of a prompt that its parent turn is taken to have left at home when nobody knows. */
+const ASSUMED_AT_HOME = 0.8
