@@ -8,7 +8,7 @@ import type { BlockChain } from '../model/turn.ts'
  *              parent       entry of the block before it at the same backend, -1 for block 0
  *              link         >= 0: leaf, position in its backend's heap; < 0: minus the number of children
  *              lastUse      the backend's clock when it was last used
- *              flags        speculative, trunk, doomed
+ *              flags        speculative, trunk, answer, doomed
  *   heap    one per backend: its leaves, least recently used first
  *
  * Cost of an entry: 4+4+4+4+4+1 bytes, 8 for its two table slots and 4 in the heap for leaves only: 29 to 33 bytes a
@@ -78,7 +78,7 @@ export class BlockIndex {
   insert(
     chain: BlockChain,
     backendIndex: number,
-    options: { readonly fromBlock?: number; readonly speculativeUntilMs?: number } = NO_OPTIONS,
+    options: InsertOptions = NO_OPTIONS,
   ): void {
     this.expire()
     const backend = this.#backend(backendIndex)
@@ -89,10 +89,11 @@ export class BlockIndex {
     let tip = known === 0 ? -1 : this.#find(chain, known - 1, backendIndex)
     if (tip >= 0) {
       this.#touch(backend, tip)
-      if (!speculative) this.#confirm(tip)
+      if (!speculative) this.#confirm(tip, options.answerFromBlock === undefined)
     }
     for (let block = known; block < length; block++) {
-      const entry = this.#append(chain, block, backendIndex, backend, tip, speculative ? SPECULATIVE : 0)
+      const flags = (speculative ? SPECULATIVE : 0) | (block >= (options.answerFromBlock ?? length) ? ANSWER : 0)
+      const entry = this.#append(chain, block, backendIndex, backend, tip, flags)
       if (entry < 0) break
       tip = entry
     }
@@ -148,6 +149,16 @@ export class BlockIndex {
         doomed = parent
       }
     }
+  }
+
+  /**
+   * Held blocks of this chain up to the first that only an answer brought. An engine computed those before it while
+   * reading a prompt; whether it keeps generated tokens, and renders them the same way again, is its own affair.
+   */
+  promptBlocks(chain: BlockChain, backendIndex: number): number {
+    let held = this.cachedBlocks(chain, backendIndex)
+    while (held > 0 && (this.#flags[this.#find(chain, held - 1, backendIndex)]! & ANSWER) !== 0) held--
+    return held
   }
 
   /** The backend's clock when it last used the deepest held block of this chain; -1 where it holds none. */
@@ -382,9 +393,11 @@ export class BlockIndex {
     if (this.#link[entry]! >= 0) this.#siftDown(backend, this.#link[entry]!)
   }
 
-  #confirm(tip: number): void {
-    for (let entry = tip; entry >= 0 && (this.#flags[entry]! & SPECULATIVE) !== 0; entry = this.#parent[entry]!) {
-      this.#flags[entry]! &= ~SPECULATIVE
+  /** Blocks that were sent as a prompt are no longer a guess, nor only an answer's. */
+  #confirm(tip: number, asPrompt: boolean): void {
+    const settled = asPrompt ? SPECULATIVE | ANSWER : SPECULATIVE
+    for (let entry = tip; entry >= 0 && (this.#flags[entry]! & settled) !== 0; entry = this.#parent[entry]!) {
+      this.#flags[entry]! &= ~settled
     }
   }
 
@@ -516,6 +529,15 @@ export class BlockIndex {
   }
 }
 
+export type InsertOptions = {
+  /** So many blocks are likely held already. */
+  readonly fromBlock?: number
+  /** A guess: taken back after this unless confirmed. */
+  readonly speculativeUntilMs?: number
+  /** From here on the blocks are generated tokens. */
+  readonly answerFromBlock?: number
+}
+
 export type RemovalReason = 'capacity' | 'slots' | 'memory' | 'contradicted' | 'cleared' | 'expired'
 
 export type BlockIndexStats = {
@@ -543,6 +565,7 @@ const BYTES_PER_ENTRY = 33
 const SPECULATIVE = 1
 const TRUNK = 2
 const DOOMED = 4
+const ANSWER = 8
 const NO_TRUNK = { blocks: 0, fanOut: 1 } as const
 const NO_OPTIONS = {} as const
 

@@ -7,19 +7,22 @@ import type { BlockIndex } from './block-index.ts'
  *
  * The age of a chain at dispatch is counted in blocks stored at the backend since its last use. Engines evict the least
  * recently used, so:
- * - an answer that finds an old chain proves that the cache holds at least that age;
- * - one that finds less than expected, at an age not yet proven, shows eviction: everything used no later is gone too,
- *   and what remains in the index is the backend's capacity, from above;
- * - nothing left of a chain well within the proven age: the backend restarted, and all its entries go;
- * - something left, within the proven age: the prefix was rendered differently; only this chain is cut;
- * - more than expected from a cache believed full: it is larger than believed.
+ * - confirmed: about as much as expected; the cache survives at least this age;
+ * - answer lost: all of the prompt blocks were there, but not the answer's: the engine does not keep generated tokens,
+ *   or renders them differently (dropped reasoning). Where that is the rule, answers are no longer entered;
+ * - evicted: less than expected, at an age not proven harmless: everything used no later is gone too, and what remains
+ *   in the index bounds the backend's capacity from above. Two such findings are needed before a capacity is believed;
+ *   the larger counts;
+ * - restarted: nothing left of a chain well within the proven age: all entries of the backend go;
+ * - drifted: something left, within the proven age: the prefix was rendered differently; only this chain is cut;
+ * - larger: more than expected from a cache believed full.
  */
 export class CacheCalibration {
   readonly #index: BlockIndex
-  /** By backend: the largest age, in blocks, that a chain was seen to survive. */
-  readonly #proven: number[] = []
-  readonly #ages = new WeakMap<BlockChain, { readonly backendIndex: number; readonly lastUse: number; readonly age: number }>()
-  readonly counts = { confirmed: 0, evicted: 0, restarted: 0, drifted: 0, larger: 0 }
+  readonly #backends: Learned[] = []
+  /** One entry a turn in flight. Not a WeakMap: its entries survive every minor collection, and the prompt's text with them. */
+  readonly #dispatched = new Map<BlockChain, Dispatched>()
+  readonly counts = { confirmed: 0, answerLost: 0, evicted: 0, restarted: 0, drifted: 0, larger: 0 }
 
   constructor(index: BlockIndex) {
     this.#index = index
@@ -28,55 +31,112 @@ export class CacheCalibration {
   /** To be called before the turn's blocks are inserted: afterwards they are fresh. */
   dispatched(chain: BlockChain, backendIndex: number): void {
     const lastUse = this.#index.lastUse(chain, backendIndex)
-    if (lastUse < 0) this.#ages.delete(chain)
-    else this.#ages.set(chain, { backendIndex, lastUse, age: this.#index.clock(backendIndex) - lastUse })
+    if (lastUse < 0) this.#dispatched.delete(chain)
+    else {
+      this.#dispatched.set(chain, {
+        backendIndex,
+        lastUse,
+        age: this.#index.clock(backendIndex) - lastUse,
+        promptBlocks: this.#index.promptBlocks(chain, backendIndex),
+        heldBlocks: this.#index.cachedBlocks(chain, backendIndex),
+      })
+    }
+    // Turns that ended without an outcome.
+    if (this.#dispatched.size > MAX_IN_FLIGHT) this.#dispatched.delete(this.#dispatched.keys().next().value!)
   }
 
   observe(outcome: Outcome): void {
     const { backend, promptChain, fullChain, usage } = outcome
+    const dispatched = this.#dispatched.get(promptChain)
+    this.#dispatched.delete(promptChain)
     if (outcome.ttftMs === null) {
       this.#index.retract(promptChain, backend.index)
       return
     }
-    const reported = usage !== null && usage.cachedTokens !== null && usage.promptTokens > 0
-    const finding = reported && promptChain.length > 0 ? this.#compare(outcome, usage.cachedTokens!, usage.promptTokens) : null
-    this.#index.insert(outcome.status === 'failed' ? promptChain : fullChain, backend.index)
-    // What the backend used after the lost blocks is all it can hold.
-    if (finding === 'evicted') this.#index.setCapacity(backend.index, this.#index.blocks(backend.index))
+    const learned = this.#learned(backend.index)
+    const reported = usage !== null && usage.cachedTokens !== null && usage.promptTokens > 0 && promptChain.length > 0
+    const finding = reported ? this.#compare(outcome, learned, usage.cachedTokens!, usage.promptTokens, dispatched) : null
+    this.#index.insert(promptChain, backend.index)
+    // Where answers are not kept, one in eight is entered all the same: engines are reconfigured.
+    const keepAnswer = outcome.status !== 'failed' && (learned.answersKept > 0.3 || ++learned.answersSkipped % 8 === 0)
+    if (keepAnswer) this.#index.insert(fullChain, backend.index, { answerFromBlock: promptChain.length })
+    if (finding === 'evicted') {
+      // What the backend used after the lost blocks is all it can hold.
+      const remaining = this.#index.blocks(backend.index)
+      if (learned.remaining > 0) this.#index.setCapacity(backend.index, Math.max(learned.remaining, remaining))
+      learned.remaining = remaining
+    }
     if (finding !== null) this.counts[finding]++
   }
 
-  #compare(outcome: Outcome, cachedTokens: number, promptTokens: number): keyof CacheCalibration['counts'] {
+  #compare(
+    outcome: Outcome, learned: Learned, cachedTokens: number, promptTokens: number, dispatched: Dispatched | undefined,
+  ): keyof CacheCalibration['counts'] {
     const { promptChain: chain, backend, expectedCachedTokens } = outcome
     const index = this.#index
     const b = backend.index
-    const atDispatch = this.#ages.get(chain)
-    const age = atDispatch?.backendIndex === b ? atDispatch.age : 0
+    const known = dispatched?.backendIndex === b ? dispatched : null
+    const age = known?.age ?? 0
     const tokensPerBlock = (chain.blockCharacters * promptTokens) / Math.max(1, chain.totalCharacters)
     const tolerance = Math.max(1.5 * tokensPerBlock, DRIFT * promptTokens)
+    const kept = Math.floor(cachedTokens / tokensPerBlock + 0.01)
+    if (known !== null && known.heldBlocks > known.promptBlocks && kept >= known.promptBlocks - 1) {
+      const share = Math.min(1, Math.max(0, kept - known.promptBlocks) / (known.heldBlocks - known.promptBlocks))
+      learned.answersKept += 0.1 * (share - learned.answersKept)
+      if (kept < known.heldBlocks - 1) {
+        index.truncate(chain, b, kept)
+        learned.proven = Math.max(learned.proven, age)
+        return 'answerLost'
+      }
+    }
     if (cachedTokens >= expectedCachedTokens - tolerance) {
-      if (expectedCachedTokens > tolerance) this.#proven[b] = Math.max(this.#proven[b] ?? 0, age)
+      if (expectedCachedTokens > tolerance) learned.proven = Math.max(learned.proven, age)
       if (cachedTokens <= expectedCachedTokens + tolerance || index.blocks(b) < 0.9 * index.capacity(b)) return 'confirmed'
       index.setCapacity(b, index.capacity(b) * GROWTH)
       return 'larger'
     }
-    const proven = this.#proven[b] ?? 0
-    if (age > proven / 2 && atDispatch !== undefined) {
-      this.#proven[b] = Math.min(proven, age)
-      index.truncate(chain, b, Math.floor(cachedTokens / tokensPerBlock))
-      index.evictUsedUpTo(b, atDispatch.lastUse)
+    if (known !== null && age > learned.proven / 2) {
+      learned.proven = Math.min(learned.proven, age)
+      index.truncate(chain, b, kept)
+      index.evictUsedUpTo(b, known.lastUse)
       return 'evicted'
     }
-    if (cachedTokens <= tolerance && proven > 0) {
-      this.#proven[b] = 0
+    if (cachedTokens <= tolerance && learned.proven > 0) {
+      Object.assign(learned, { proven: 0, remaining: 0 })
       index.clearBackend(b)
       return 'restarted'
     }
-    index.truncate(chain, b, Math.floor(cachedTokens / tokensPerBlock))
+    index.truncate(chain, b, kept)
     return 'drifted'
+  }
+
+  #learned(backendIndex: number): Learned {
+    for (let next = this.#backends.length; next <= backendIndex; next++) {
+      this.#backends.push({ proven: 0, remaining: 0, answersKept: 1, answersSkipped: 0 })
+    }
+    return this.#backends[backendIndex]!
   }
 }
 
+type Dispatched = {
+  readonly backendIndex: number
+  readonly lastUse: number
+  readonly age: number
+  readonly promptBlocks: number
+  readonly heldBlocks: number
+}
+
+type Learned = {
+  /** The largest age, in blocks, that a chain was seen to survive. */
+  proven: number
+  /** Blocks that remained after the last eviction found, 0 before the first. */
+  remaining: number
+  /** Share of answers' blocks that were still there when their conversation went on. */
+  answersKept: number
+  answersSkipped: number
+}
+
+const MAX_IN_FLIGHT = 10_000
 /** Tokens per character vary along a prompt; a difference of less than this share of it proves nothing. */
 const DRIFT = 0.1
 /** One answer widens the belief a little: a cache twice as large as believed shows after eight. */
