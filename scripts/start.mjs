@@ -35,11 +35,13 @@ const say = text => process.stderr.write(`homing: ${text}\n`)
 const stop = new AbortController()
 let gateway = null
 let lastSignalAt = 0
+let stoppedBy = null
 
 function onSignal(name) {
   const now = Date.now()
   if (now - lastSignalAt < SAME_SIGNAL_MS) return
   lastSignalAt = now
+  stoppedBy ??= name
   if (gateway !== null) gateway.kill(name === 'SIGHUP' ? 'SIGTERM' : name)
   stop.abort(new Error(`stopped by ${name}`))
 }
@@ -218,7 +220,7 @@ async function tidyUp(dir, ended) {
   writeRecord(dir, { ...readRecord(dir), gateway: null })
   const { engines } = readRecord(dir)
   if (engines.length === 0) return
-  if (ended !== null && ended > 128 && lastSignalAt === 0) {
+  if (ended !== null && ended > 128 && stoppedBy === null) {
     const name = Object.keys(constants.signals).find(key => constants.signals[key] === ended - 128)
     say(`the gateway was killed (${name}); its ${engines.length} engines keep running and the next npm start adopts them`)
     say(`to end them instead: node scripts/engines.mjs down --dir ${dir}`)
@@ -232,5 +234,5 @@ try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   say(error.message)
-  process.exitCode = lastSignalAt > 0 ? 130 : error instanceof TypeError ? 2 : 1
+  process.exitCode = stoppedBy !== null ? 128 + constants.signals[stoppedBy] : error instanceof TypeError ? 2 : 1
 }
