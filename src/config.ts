@@ -48,7 +48,12 @@ export type Config = {
   /** `required`: backend routes answer only to one of `keys`; with no keys they then answer to nobody. */
   readonly admin: { readonly keys: readonly string[]; readonly required: boolean }
   /** `tenant` holds where there are no tenants, and for each tenant that sets no own. */
-  readonly limits: { readonly bodyBytes: number; readonly items: number; readonly depth: number; readonly tenant: TenantLimits }
+  readonly limits: {
+    readonly bodyBytes: number
+    readonly items: number
+    readonly depth: number
+    readonly tenant: TenantLimits
+  }
   readonly streamCommitAfterMs: number
   readonly shutdownGraceMs: number
   readonly log: { readonly level: LogLevel }
@@ -138,7 +143,8 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
     )
   }
   if (open && hasTenants) {
-    root.at(flags.open === undefined ? 'open' : '--open').problem('tenants are configured, so it cannot be open; drop one')
+    const openPlace = root.at(flags.open === undefined ? 'open' : '--open')
+    openPlace.problem('tenants are configured, so it cannot be open; drop one')
   }
 
 

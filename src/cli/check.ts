@@ -6,7 +6,7 @@ export const check: Command = {
   name: 'check',
   summary: 'check a configuration file',
   description:
-    'Reads a configuration file and prints everything that is wrong with it, each with line, path and the nearest valid\n' +
+    'Reads a configuration file and prints all that is wrong with it, each with line, path and the nearest valid\n' +
     'key. Contacts no backend. Exits with 0 when the file is valid, with 1 when it is not.',
   positionals: ['FILE'],
   options: {},

@@ -10,8 +10,8 @@ export const explain: Command = {
   name: 'explain',
   summary: 'say why an answer went where it went',
   description:
-    'Asks a running gateway for the receipt of a response (or chat completion) and prints it: where it went, why, what\n' +
-    'every candidate would have cost, and what came of it.',
+    'Asks a running gateway for the receipt of a response (or chat completion) and prints it: where it went, why,\n' +
+    'what every candidate would have cost, and what came of it.',
   positionals: ['RESPONSE_ID'],
   options: {
     url: { type: 'string', value: 'BASE', help: `where the gateway runs; default ${DEFAULT_URL}` },
@@ -20,7 +20,9 @@ export const explain: Command = {
   async run(input, terminal) {
     const id = input.positionals[0] ?? ''
     const base = (textOption(input, 'url') ?? DEFAULT_URL).replace(/\/+$/, '').replace(/\/v1$/, '')
-    if (!/^https?:\/\//.test(base) || !URL.canParse(base)) throw new UsageError(`'${base}' is not an http:// or https:// URL`)
+    if (!/^https?:\/\//.test(base) || !URL.canParse(base)) {
+      throw new UsageError(`'${base}' is not an http:// or https:// URL`)
+    }
     const key = textOption(input, 'key') ?? terminal.env['HOMING_API_KEY']
     const answer = await ask(`${base}/homing/v1/responses/${encodeURIComponent(id)}/decision`, key)
     if (typeof answer === 'string') {
@@ -66,6 +68,7 @@ export function explanation(receipt: JsonObject): string {
   const reason = text(receipt['reason'])
   const session = object(receipt['session'])
   const chosen = text(receipt['backendId'])
+  const decided = `${number(receipt['decideMicroseconds'], 0)} us`
   const lines = [
     `${text(receipt['id'])}  ${text(receipt['outcome'])}${receipt['trouble'] ? `: ${text(receipt['trouble'])}` : ''}`,
     `  went to    ${chosen}, model ${text(receipt['servedModel'])}, by ${text(receipt['protocol'])}`,
@@ -74,7 +77,7 @@ export function explanation(receipt: JsonObject): string {
     `  prompt     ${expectedActual(receipt['promptTokens'])} tokens, cached ${expectedActual(receipt['cachedTokens'])}`,
     `  answer     ${tokens(receipt['outputTokens'])} tokens, first after ${milliseconds(receipt['ttftMs'])}, ` +
       `all after ${milliseconds(receipt['totalMs'])}`,
-    `  decided    in ${number(receipt['decideMicroseconds'], 0)} us, after waiting ${milliseconds(receipt['queuedMs'])}`,
+    `  decided    in ${decided}, after waiting ${milliseconds(receipt['queuedMs'])}`,
   ]
   for (const failover of objects(receipt['failovers'])) {
     lines.push(`  failed at  ${text(failover['backendId'])}: ${text(failover['why'])}`)
@@ -88,6 +91,8 @@ export function explanation(receipt: JsonObject): string {
   return lines.join('\n').trimEnd()
 }
 
+const SECONDS = ['waitSeconds', 'prefillSeconds', 'decodeSeconds', 'regretSeconds', 'costSeconds']
+
 /** In the order in which they would be tried; seconds. */
 function candidateTable(candidates: readonly JsonObject[], chosen: string): readonly string[] {
   if (candidates.length === 0) return []
@@ -96,11 +101,12 @@ function candidateTable(candidates: readonly JsonObject[], chosen: string): read
     ...candidates.map((candidate) => [
       `${text(candidate['backendId'])}${candidate['backendId'] === chosen ? ' *' : ''}`,
       number(candidate['expectedCachedTokens'], 0),
-      ...['waitSeconds', 'prefillSeconds', 'decodeSeconds', 'regretSeconds', 'costSeconds'].map((key) => number(candidate[key], 3)),
+      ...SECONDS.map((key) => number(candidate[key], 3)),
     ]),
   ]
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows.map((row) => `  ${row.map((cell, column) => pad(cell, widths[column] ?? 0, column)).join('  ')}`.trimEnd())
+  const line = (row: readonly string[]): string => row.map((cell, n) => pad(cell, widths[n] ?? 0, n)).join('  ')
+  return rows.map((row) => `  ${line(row)}`.trimEnd())
 }
 
 function pad(cell: string, width: number, column: number): string {

@@ -4,7 +4,7 @@ import type { Command, OptionSpec } from './command.ts'
 export function programHelp(commands: readonly Command[]): string {
   const width = Math.max(...commands.map((command) => command.name.length))
   return [
-    'homing: a gateway for the OpenAI Responses API that sends each conversation to the backend that holds its KV cache',
+    'homing: a gateway for the OpenAI Responses API; each conversation goes to the backend that holds its KV cache',
     '',
     'Usage: homing COMMAND [options]',
     '',

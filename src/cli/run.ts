@@ -40,7 +40,9 @@ export async function run(
 
 function help(name: string | undefined, commands: readonly Command[], terminal: Terminal): number {
   const command = commands.find((known) => known.name === name)
-  if (name !== undefined && !name.startsWith('-') && command === undefined) return unknownCommand(name, commands, terminal)
+  if (name !== undefined && !name.startsWith('-') && command === undefined) {
+    return unknownCommand(name, commands, terminal)
+  }
   terminal.print(command === undefined ? programHelp(commands) : commandHelp(command))
   return 0
 }
@@ -88,5 +90,6 @@ function parseStrictly(args: readonly string[], options: ReturnType<typeof parse
 function failure(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause)
   const { code, syscall } = cause as NodeJS.ErrnoException
-  return code !== undefined || syscall !== undefined || cause.name !== 'Error' ? cause.message : (cause.stack ?? cause.message)
+  const isDefect = code === undefined && syscall === undefined && cause.name === 'Error'
+  return isDefect ? (cause.stack ?? cause.message) : cause.message
 }

@@ -24,12 +24,12 @@ export const serve: Command = {
   summary: 'run the gateway',
   description:
     'Runs the gateway until it is told to stop. Flags replace what the file says; --backend adds to it.\n' +
-    'SIGTERM or Ctrl-C stops accepting and lets running turns finish (30 s unless configured); a second one ends at once.',
+    'SIGTERM or Ctrl-C stops accepting and lets running turns finish (30 s unless configured); a second ends at once.',
   positionals: [],
   options: {
     config: { type: 'string', short: 'c', value: 'FILE', help: 'configuration (YAML)' },
-    listen: { type: 'string', value: 'HOST:PORT', help: 'address to serve on; default 127.0.0.1:8787, port 0 takes a free one' },
-    backend: { type: 'string', multiple: true, value: 'URL', help: 'base URL of an engine, with or without /v1; repeatable' },
+    listen: { type: 'string', value: 'HOST:PORT', help: 'address; default 127.0.0.1:8787, port 0 takes a free one' },
+    backend: { type: 'string', multiple: true, value: 'URL', help: 'base URL of an engine, with or without /v1' },
     store: { type: 'string', value: 'DIR|memory', help: 'where conversations are kept; default ./homing-data' },
     open: { type: 'boolean', help: 'serve everybody, also on an address that other machines reach' },
     'log-level': { type: 'string', value: 'LEVEL', help: 'debug, info, warn, error or silent; default info' },
@@ -122,19 +122,25 @@ async function printBackends(gateway: RunningGateway, terminal: Terminal): Promi
 }
 
 function describeBackend(backend: Backend): string {
-  const name = backend.config.url.endsWith(`//${backend.id}`) ? backend.config.url : `${backend.id} (${backend.config.url})`
+  const { url } = backend.config
+  const name = url.endsWith(`//${backend.id}`) ? url : `${backend.id} (${url})`
   if (!backend.healthy) return `${name}  not usable: ${backend.trouble ?? 'unknown'}`
   const protocols = [...backend.protocols].join(' and ') || 'neither chat nor responses'
   const models = [...backend.models.keys()]
-  const shown = models.length > 3 ? `${models.slice(0, 3).join(', ')} and ${models.length - 3} more models` : models.join(', ')
+  const rest = models.length > 3 ? ` and ${models.length - 3} more models` : ''
+  const shown = models.slice(0, 3).join(', ') + rest
   return `${name}  usable: ${backend.engine}, ${protocols}, ${shown}`
 }
 
 function startFailure(cause: unknown, config: Config): string {
   const error = cause as NodeJS.ErrnoException
   const where = `${config.listen.host}:${config.listen.port}`
-  if (error.code === 'EADDRINUSE') return `${where} is already in use; stop what listens there, or choose another --listen`
-  if (error.code === 'EACCES' && error.syscall === 'listen') return `${where} may not be listened on by this user; choose a port above 1023`
+  if (error.code === 'EADDRINUSE') {
+    return `${where} is already in use; stop what listens there, or choose another --listen`
+  }
+  if (error.code === 'EACCES' && error.syscall === 'listen') {
+    return `${where} may not be listened on by this user; choose a port above 1023`
+  }
   if (error.code === 'EADDRNOTAVAIL') return `${config.listen.host} is not an address of this machine`
   if (error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN') return `the host name ${config.listen.host} is unknown`
   return cause instanceof Error ? cause.message : String(cause)

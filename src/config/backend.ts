@@ -121,6 +121,7 @@ function certificate(folder: string | null): Reader<string> {
       }
     }
     if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem
-    return place.problem(folder === null ? 'expected the PEM text of a certificate' : `'${given}' holds no PEM certificate`)
+    if (folder === null) return place.problem('expected the PEM text of a certificate')
+    return place.problem(`'${given}' holds no PEM certificate`)
   }
 }

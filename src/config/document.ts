@@ -22,7 +22,8 @@ export class ConfigDocument {
       try {
         value = this.#document.toJS({ maxAliasCount: 100 })
       } catch (cause) {
-        problems.push({ path: '', message: `not valid YAML: ${cause instanceof Error ? cause.message : String(cause)}`, line: null })
+        const why = cause instanceof Error ? cause.message : String(cause)
+        problems.push({ path: '', message: `not valid YAML: ${why}`, line: null })
       }
     }
     this.value = value

@@ -9,7 +9,7 @@ export function formatPath(path: Path): string {
   return text
 }
 
-/** A place in the configuration where a problem can be reported; reading goes on after a problem, so that all are found. */
+/** A place in the configuration where problems are reported; reading goes on after one, so that all are found. */
 export class Place {
   readonly path: Path
   readonly #report: (path: Path, message: string) => void
@@ -32,7 +32,7 @@ export class Place {
 /** Reads one value; on a bad value reports at the place and returns undefined. */
 export type Reader<T> = (value: unknown, place: Place) => T | undefined
 
-/** A mapping with a known set of keys. Unknown keys are reported on construction; a key without a value counts as absent. */
+/** A mapping with a known set of keys. Unknown keys are reported at once; a key without a value counts as absent. */
 export class Section {
   readonly place: Place
   readonly #value: Readonly<Record<string, unknown>>

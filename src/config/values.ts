@@ -32,8 +32,9 @@ export function oneOf<T extends string>(...choices: readonly T[]): Reader<T> {
   return (value, place) => {
     const found = choices.find((choice) => choice === value)
     if (found !== undefined) return found
-    if (typeof value !== 'string') return place.problem(`expected one of ${choices.join(', ')}, but got ${describe(value)}`)
-    return place.problem(`'${value}' is not one of ${choices.join(', ')}; ${nearest(value, choices)}`)
+    const known = choices.join(', ')
+    if (typeof value !== 'string') return place.problem(`expected one of ${known}, but got ${describe(value)}`)
+    return place.problem(`'${value}' is not one of ${known}; ${nearest(value, choices)}`)
   }
 }
 
@@ -86,7 +87,7 @@ export const identifier: Reader<string> = (value, place) => {
   return place.problem('use 1 to 128 letters, digits and . _ : - [ ]')
 }
 
-/** A key or header value: literal, or `env:NAME`. With `env` null (a request over the network) only literals are taken. */
+/** A key or header value: literal, or `env:NAME`. With `env` null (a request over HTTP) only literals are taken. */
 export function secret(env: Readonly<Record<string, string | undefined>> | null): Reader<string> {
   return (value, place) => {
     const given = text(value, place)

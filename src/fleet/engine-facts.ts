@@ -33,7 +33,7 @@ const NOTHING: EngineFacts = {
 
 type Detector = (ask: Ask, models: readonly ListedModel[]) => Promise<EngineFacts | null>
 
-/** llama.cpp: context and slots are per server; its RAM cache (--cache-ram) is not told, so capacity is a lower bound. */
+/** llama.cpp: context and slots are per server; its RAM cache (--cache-ram) is not told: capacity is a lower bound. */
 const llamacpp: Detector = async (ask) => {
   const props = await json(ask('/props'))
   const slots = count(props?.['total_slots'])

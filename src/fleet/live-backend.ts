@@ -22,6 +22,7 @@ export class LiveBackend implements Backend {
     this.config = config
     this.protocols = new Set(config.protocol === 'auto' ? [] : [config.protocol])
     const declared = Object.entries(config.models ?? {})
-    this.models = new Map(declared.map(([name, served]) => [name, { name, served, contextTokens: config.contextTokens }]))
+    const { contextTokens } = config
+    this.models = new Map(declared.map(([name, served]) => [name, { name, served, contextTokens }]))
   }
 }

@@ -75,7 +75,9 @@ export class MetricsProbe {
     this.#entries = new Map(listed.map((backend) => [
       backend, this.#entries.get(backend) ?? { load: null, last: null, notBeforeMs: 0, busy: false },
     ]))
-    const due = [...this.#entries].filter(([backend, entry]) => backend.healthy && !entry.busy && nowMs() >= entry.notBeforeMs)
+    const isDue = (backend: Backend, entry: Entry): boolean =>
+      backend.healthy && !entry.busy && nowMs() >= entry.notBeforeMs
+    const due = [...this.#entries].filter(([backend, entry]) => isDue(backend, entry))
     await Promise.all(due.map(([backend, entry]) => this.#read(backend, entry)))
   }
 
@@ -96,7 +98,8 @@ export class MetricsProbe {
     entry.busy = false
     const samples = readSamples(answer?.status === 200 ? answer.text : '', WANTED)
     entry.load = readLoad(samples, nowMs())
-    if (answer === null) return
+    // An engine that is starting answers 503: its page is late, not absent.
+    if (answer === null || (answer.status >= 500 && answer.status !== 501)) return
     if (entry.load === null) {
       entry.notBeforeMs = nowMs() + ABSENT_AGAIN_MS
       return

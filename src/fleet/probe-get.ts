@@ -40,7 +40,9 @@ export function createProbeGet(options: {
       let size = 0
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
         size += chunk.length
-        if (size > MAX_BODY_BYTES) throw new ProbeFailure('unreachable', `GET ${path} answered more than ${MAX_BODY_BYTES} bytes`)
+        if (size > MAX_BODY_BYTES) {
+          throw new ProbeFailure('unreachable', `GET ${path} answered more than ${MAX_BODY_BYTES} bytes`)
+        }
         chunks.push(chunk)
       }
       return { status: answer.statusCode, headers: answer.headers, text: Buffer.concat(chunks).toString('utf8') }
@@ -60,7 +62,9 @@ function toFailure(cause: unknown, path: string, timeoutMs: number): ProbeFailur
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET') {
     return new ProbeFailure('reset', 'the connection was closed without an answer', { cause })
   }
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return new ProbeFailure('unreachable', 'the host name is unknown', { cause })
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return new ProbeFailure('unreachable', 'the host name is unknown', { cause })
+  }
   if (/CERT|SSL|TLS/.test(code)) return new ProbeFailure('unreachable', `TLS: ${error.message}`, { cause })
   return new ProbeFailure('unreachable', error.message === '' ? code : error.message, { cause })
 }

@@ -27,14 +27,17 @@ const MAX_MODELS = 1000
 const HEALTH_PATH: Readonly<Partial<Record<Engine, string>>> = { vllm: '/health', llamacpp: '/health' }
 
 /** `known`: what an earlier probe found; null asks everything. */
-export async function probeBackend(get: ProbeGet, config: BackendConfig, known: Description | null): Promise<ProbeResult> {
+export async function probeBackend(
+  get: ProbeGet, config: BackendConfig, known: Description | null,
+): Promise<ProbeResult> {
   const ask: Ask = (path) => get(config, path).catch(() => null)
   try {
     const healthPath = known === null ? undefined : HEALTH_PATH[known.facts.engine]
     const [answer, health] = await Promise.all([
       get(config, '/v1/models'), healthPath === undefined ? null : get(config, healthPath),
     ])
-    const sick = health !== null && health.status >= 500 ? refusal(health, healthPath ?? '') : listTrouble(answer, config)
+    const ill = health !== null && health.status >= 500
+    const sick = ill ? refusal(health, healthPath ?? '') : listTrouble(answer, config)
     if (sick !== null) return { ok: false, kind: 'answer', why: sick }
     const listed = readModels(answer) ?? []
     return { ok: true, description: await describe(ask, config, listed, known) }
@@ -70,7 +73,9 @@ function listTrouble(answer: ProbeAnswer, config: BackendConfig): string | null 
 }
 
 function refusal(answer: ProbeAnswer, path: string): string {
-  if (answer.status === 401 || answer.status === 403) return `GET ${path} answered ${answer.status}: the key is missing or wrong`
+  if (answer.status === 401 || answer.status === 403) {
+    return `GET ${path} answered ${answer.status}: the key is missing or wrong`
+  }
   const error = object(parse(answer.text))?.['error']
   const message = object(error)?.['message'] ?? error
   const detail = typeof message === 'string' ? `: ${message.slice(0, 200)}` : ''
@@ -102,7 +107,7 @@ function offeredModels(
   config: BackendConfig, listed: readonly ListedModel[], facts: EngineFacts, notes: string[],
 ): ReadonlyMap<string, ServedModel> {
   const byId = new Map(listed.map((model) => [model.id, model]))
-  const pairs = config.models === null ? listed.map((model) => [model.id, model.id] as const) : Object.entries(config.models)
+  const pairs = Object.entries(config.models ?? Object.fromEntries(listed.map(({ id }) => [id, id])))
   const models = new Map<string, ServedModel>()
   const missing: string[] = []
   for (const [name, served] of pairs) {
@@ -129,7 +134,8 @@ async function findProtocols(
   if (config.protocol !== 'auto') {
     const route = config.protocol === 'chat' ? chat : responses
     const other = config.protocol === 'chat' ? responses : chat
-    if (!hidesRoutes && route?.status === 404 && other?.status === 405) notes.push(`it seems not to offer ${config.protocol}`)
+    const lacksIt = !hidesRoutes && route?.status === 404 && other?.status === 405
+    if (lacksIt) notes.push(`it seems not to offer ${config.protocol}`)
     return new Set([config.protocol])
   }
   if (hidesRoutes || chat?.status === 405) return new Set(['chat'])

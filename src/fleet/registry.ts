@@ -195,7 +195,8 @@ export class BackendRegistry {
     const { probeEveryMs = PROBE_EVERY_MS, probeTroubledEveryMs = PROBE_TROUBLED_EVERY_MS } = this.#options
     const everyMs = entry.backend.healthy ? probeEveryMs : probeTroubledEveryMs
     entry.cancelTimer()
-    entry.cancelTimer = this.#options.after(everyMs * (0.8 + 0.4 * this.#options.random()), () => void this.#probeSoon(entry))
+    const delayMs = everyMs * (0.8 + 0.4 * this.#options.random())
+    entry.cancelTimer = this.#options.after(delayMs, () => void this.#probeSoon(entry))
   }
 
   async #probe(entry: Entry): Promise<void> {

@@ -54,6 +54,14 @@ test('a backend without a readable page has no load and is asked again only afte
   assert.equal(asked.count, 2)
 })
 
+test('the page of an engine that is starting is asked for again in the next round', async () => {
+  const { metrics, page, asked } = probe()
+  page.status = 503
+  await metrics.round()
+  await metrics.round()
+  assert.equal(asked.count, 2)
+})
+
 test('a backend that is not healthy is not asked, and one that left is forgotten', async () => {
   const { metrics, backend, backends, page, asked } = probe()
   page.text = 'llamacpp:requests_processing 1\n'
