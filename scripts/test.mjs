@@ -11,6 +11,8 @@ import { ensureBuilt, files, ROOT } from './ensure-built.mjs'
 
 /** Two cores are the common small machine; each test file is a process. */
 const CONCURRENCY = 2
+/** A test that hangs fails, and names itself, instead of hanging the run. */
+const LONGEST_FILE_MS = 300_000
 const say = text => process.stderr.write(`homing: ${text}\n`)
 
 async function engineEnvironment() {
@@ -40,7 +42,7 @@ async function main(argv) {
   const chosen = wanted.length === 0 ? all : all.filter(path => wanted.some(filter => path.includes(filter)))
   if (chosen.length === 0) throw new Error(filters.length === 0 ? 'there are no tests' : `no test file's path contains ${filters.join(' or ')}`)
   if (engine.HOMING_NO_ENGINE) banner(engine.HOMING_NO_ENGINE)
-  const args = ['--test', `--test-concurrency=${CONCURRENCY}`, ...options, ...chosen]
+  const args = ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${LONGEST_FILE_MS}`, ...options, ...chosen]
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...engine } })
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => child.kill(name === 'SIGHUP' ? 'SIGTERM' : name))
   const code = await new Promise((resolve, reject) => {
