@@ -1,6 +1,6 @@
 /**
- * Does the laboratory tell the truth? The first seconds of a trace over HTTP, through the gateway and without it, beside
- * the same run in virtual time and the bound of that window.
+ * Does the laboratory tell the truth? The first seconds of a trace over HTTP, through the gateway and without it,
+ * beside the same run in virtual time and the bound of that window.
  *
  *   node dist/bench/http-replay.bench.js [--trace FILE] [--seconds 600] [--time-factor 5] [--backends 8,6,4] [--program FILE]
  *
@@ -25,7 +25,9 @@ import { atRate, firstMilliseconds } from '../sim/workload/workload.ts'
 const { values } = parseArgs({
   options: {
     trace: { type: 'string', default: '../shared/data/mooncake-conversation-part1.jsonl' },
-    seconds: { type: 'string', default: '600' }, 'time-factor': { type: 'string', default: '5' }, backends: { type: 'string', default: '8,6,4' },
+    seconds: { type: 'string', default: '600' },
+    'time-factor': { type: 'string', default: '5' },
+    backends: { type: 'string', default: '8,6,4' },
     program: { type: 'string', default: fileURLToPath(new URL('../src/main.js', import.meta.url)) },
   },
 })
@@ -57,7 +59,20 @@ const start = async (args: readonly string[], lines: number): Promise<string[]> 
 }
 
 const simulate = (backends: number): Promise<string[]> =>
-  start(['simulate', '--backends', String(backends), '--port', '0', '--profile', 'prefill-fifo', '--time-factor', String(timeFactor)], backends)
+  start(
+    [
+      'simulate',
+      '--backends',
+      String(backends),
+      '--port',
+      '0',
+      '--profile',
+      'prefill-fifo',
+      '--time-factor',
+      String(timeFactor),
+    ],
+    backends,
+  )
 
 const meanSeconds = (played: Played): number => {
   let sum = 0
@@ -71,7 +86,9 @@ const meanSeconds = (played: Played): number => {
 }
 
 try {
-  process.stdout.write('| backends | bound | virtual time | over HTTP | x bound | x virtual | harness overhead, s | statuses | player lag, ms |\n')
+  process.stdout.write(
+    '| backends | bound | virtual time | over HTTP | x bound | x virtual | harness overhead, s | statuses | player lag, ms |\n',
+  )
   process.stdout.write('|---|---|---|---|---|---|---|---|---|\n')
   for (const backends of values.backends.split(',').map(Number)) {
     const fleet = uniformFleet('prefill-fifo', backends)
@@ -83,22 +100,49 @@ try {
     const direct = await simulate(backends)
     const sparse = atRate(firstMilliseconds(whole, 30_000), 0.1)
     let turn = 0
-    const bare = await playTrace({ workload: sparse, timeFactor, model, clock: () => performance.now(), target: () => direct[turn++ % backends]! })
-    const overhead = meanSeconds(bare) - await virtual('round-robin', sparse)
+    const bare = await playTrace({
+      workload: sparse,
+      timeFactor,
+      model,
+      clock: () => performance.now(),
+      target: () => direct[turn++ % backends]!,
+    })
+    const overhead = meanSeconds(bare) - (await virtual('round-robin', sparse))
     await stopAll()
 
     const urls = await simulate(backends)
-    const [gateway] = await start(['serve', '--listen', '127.0.0.1:0', '--store', 'memory', '--log-level', 'error', ...urls.flatMap((url) => ['--backend', url])], 1)
+    const [gateway] = await start(
+      [
+        'serve',
+        '--listen',
+        '127.0.0.1:0',
+        '--store',
+        'memory',
+        '--log-level',
+        'error',
+        ...urls.flatMap((url) => ['--backend', url]),
+      ],
+      1,
+    )
     const base = `${gateway!.replace(/\/+$/, '').replace(/\/v1$/, '')}/v1`
     await untilReady(base.replace(/\/v1$/, ''))
     const played = await playTrace({ workload, timeFactor, model, clock: () => performance.now(), target: () => base })
     await stopAll()
     const expected = await virtual('homing')
     const measured = meanSeconds(played)
-    process.stdout.write(`| ${[
-      backends, bound.toFixed(3), expected.toFixed(3), measured.toFixed(3), (measured / bound).toFixed(3), (measured / expected).toFixed(3), overhead.toFixed(3),
-      JSON.stringify(played.statuses), played.worstLagMs.toFixed(0),
-    ].join(' | ')} |\n`)
+    process.stdout.write(
+      `| ${[
+        backends,
+        bound.toFixed(3),
+        expected.toFixed(3),
+        measured.toFixed(3),
+        (measured / bound).toFixed(3),
+        (measured / expected).toFixed(3),
+        overhead.toFixed(3),
+        JSON.stringify(played.statuses),
+        played.worstLagMs.toFixed(0),
+      ].join(' | ')} |\n`,
+    )
   }
 } finally {
   await stopAll()

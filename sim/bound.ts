@@ -72,4 +72,5 @@ export const boundOf = (workload: Workload, fleet: readonly BackendSpec[]): Boun
 
 const rateOf = (spec: BackendSpec): number => spec.speed.prefillTokensPerSecond * spec.speedFactor
 
-const meanRate = (fleet: readonly BackendSpec[]): number => fleet.reduce((sum, spec) => sum + rateOf(spec), 0) / fleet.length
+const meanRate = (fleet: readonly BackendSpec[]): number =>
+  fleet.reduce((sum, spec) => sum + rateOf(spec), 0) / fleet.length

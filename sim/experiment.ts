@@ -42,7 +42,9 @@ export type ExperimentOptions = {
 
 const estimatesOf = (summaries: readonly Summary[]): Cell['estimates'] => {
   const names = Object.keys(summaries[0]!) as (keyof Summary)[]
-  return Object.fromEntries(names.map((name) => [name, estimate(summaries.map((one) => one[name]))])) as Cell['estimates']
+  return Object.fromEntries(
+    names.map((name) => [name, estimate(summaries.map((one) => one[name]))]),
+  ) as Cell['estimates']
 }
 
 export const runExperiment = async (options: ExperimentOptions): Promise<FleetResult[]> => {
@@ -53,9 +55,12 @@ export const runExperiment = async (options: ExperimentOptions): Promise<FleetRe
   let done = 0
   for (const fleet of fleets) {
     const cells: Cell[] = []
-    const rate = fleet.reduce((sum, spec) => sum + spec.speed.prefillTokensPerSecond * spec.speedFactor, 0) / fleet.length
+    const rate =
+      fleet.reduce((sum, spec) => sum + spec.speed.prefillTokensPerSecond * spec.speedFactor, 0) / fleet.length
     const result: FleetResult = {
-      backends: fleet.length, fleet, cells,
+      backends: fleet.length,
+      fleet,
+      cells,
       bound: summariseBound(workload, boundOf(workload, fleet)),
       floor: summariseBound(workload, floorOf(workload, fleet)),
     }
@@ -67,7 +72,10 @@ export const runExperiment = async (options: ExperimentOptions): Promise<FleetRe
       for (let seed = 1; seed <= seeds && options.stopped?.() !== true; seed++) {
         const what = `${policy.name}, ${fleet.length} backends${seeds > 1 ? `, seed ${seed}` : ''}`
         const run = await replay({
-          workload, fleet, policy, seed,
+          workload,
+          fleet,
+          policy,
+          seed,
           ...(options.faults === undefined ? {} : { faults: options.faults }),
           ...(options.eventDelayMs === undefined ? {} : { eventDelayMs: options.eventDelayMs }),
           onProgress: (answered) => options.onProgress?.(done + answered, total, what),

@@ -7,14 +7,36 @@ const CACHE_TOKENS = DEFAULT_SPEED.cacheBlocks * DEFAULT_SPEED.blockTokens
 /** In the shape of the commands' option tables. */
 export const FLEET_FLAGS = {
   profile: { type: 'string', value: 'NAME', help: `${PROFILE_NAMES.join(' or ')} (default realistic)` },
-  'prefill-rate': { type: 'string', value: 'N', help: `prompt tokens per second and backend (default ${DEFAULT_SPEED.prefillTokensPerSecond})` },
-  'decode-ms': { type: 'string', value: 'N', help: `milliseconds per token of a lone sequence (default ${DEFAULT_SPEED.decodeMsPerToken})` },
-  'cache-blocks': {
-    type: 'string', value: 'N[,N]', help: `KV cache in blocks, a list goes round the fleet (default ${CACHE_TOKENS} tokens)`,
+  'prefill-rate': {
+    type: 'string',
+    value: 'N',
+    help: `prompt tokens per second and backend (default ${DEFAULT_SPEED.prefillTokensPerSecond})`,
   },
-  'block-tokens': { type: 'string', value: 'N', help: 'tokens of a block (default: as the trace or the engine has it)' },
-  'batch-tokens': { type: 'string', value: 'N', help: `realistic: token budget of a step (default ${DEFAULT_SPEED.maxBatchTokens})` },
-  'max-sequences': { type: 'string', value: 'N', help: `realistic: sequences that run together (default ${DEFAULT_SPEED.maxSequences})` },
+  'decode-ms': {
+    type: 'string',
+    value: 'N',
+    help: `milliseconds per token of a lone sequence (default ${DEFAULT_SPEED.decodeMsPerToken})`,
+  },
+  'cache-blocks': {
+    type: 'string',
+    value: 'N[,N]',
+    help: `KV cache in blocks, a list goes round the fleet (default ${CACHE_TOKENS} tokens)`,
+  },
+  'block-tokens': {
+    type: 'string',
+    value: 'N',
+    help: 'tokens of a block (default: as the trace or the engine has it)',
+  },
+  'batch-tokens': {
+    type: 'string',
+    value: 'N',
+    help: `realistic: token budget of a step (default ${DEFAULT_SPEED.maxBatchTokens})`,
+  },
+  'max-sequences': {
+    type: 'string',
+    value: 'N',
+    help: `realistic: sequences that run together (default ${DEFAULT_SPEED.maxSequences})`,
+  },
   speeds: { type: 'string', value: 'F[,F]', help: 'speed factors, 0.5 is half as fast; a list goes round the fleet' },
 } as const
 
@@ -35,7 +57,8 @@ export const positiveInteger = (name: string, text: string): number => {
   return value
 }
 
-export const positiveList = (name: string, text: string): number[] => text.split(',').map((part) => positive(name, part.trim()))
+export const positiveList = (name: string, text: string): number[] =>
+  text.split(',').map((part) => positive(name, part.trim()))
 
 export const integerList = (name: string, text: string): number[] =>
   text.split(',').map((part) => positiveInteger(name, part.trim()))
@@ -43,14 +66,16 @@ export const integerList = (name: string, text: string): number[] =>
 /** `blockTokens`: what the workload wants where the flag is not given. */
 export const fleetFromFlags = (flags: FleetFlags, backends: number, blockTokens: number): BackendSpec[] => {
   const profile = flags.profile ?? 'realistic'
-  if (!isProfileName(profile)) throw new FlagError(`unknown profile '${profile}'; there are: ${PROFILE_NAMES.join(', ')}`)
+  if (!isProfileName(profile))
+    throw new FlagError(`unknown profile '${profile}'; there are: ${PROFILE_NAMES.join(', ')}`)
   const one = (name: keyof typeof FLEET_FLAGS, otherwise: number): number =>
     flags[name] === undefined ? otherwise : positive(name, flags[name])
   const whole = (name: keyof typeof FLEET_FLAGS, otherwise: number): number =>
     flags[name] === undefined ? otherwise : positiveInteger(name, flags[name])
-  const caches = flags['cache-blocks'] === undefined
-    ? [Math.max(1, Math.floor(CACHE_TOKENS / whole('block-tokens', blockTokens)))]
-    : integerList('cache-blocks', flags['cache-blocks'])
+  const caches =
+    flags['cache-blocks'] === undefined
+      ? [Math.max(1, Math.floor(CACHE_TOKENS / whole('block-tokens', blockTokens)))]
+      : integerList('cache-blocks', flags['cache-blocks'])
   const speeds = flags.speeds === undefined ? [1] : positiveList('speeds', flags.speeds)
   const shared = {
     ...DEFAULT_SPEED,

@@ -38,7 +38,8 @@ export const uniformFleet = (
   profile: ProfileName,
   backends: number,
   changes: Partial<BatchingSpeed> = {},
-): BackendSpec[] => Array.from({ length: backends }, () => ({ profile, speed: { ...DEFAULT_SPEED, ...changes }, speedFactor: 1 }))
+): BackendSpec[] =>
+  Array.from({ length: backends }, () => ({ profile, speed: { ...DEFAULT_SPEED, ...changes }, speedFactor: 1 }))
 
 export const buildEngine = (spec: BackendSpec, timeline: Timeline): SimulatedEngine => {
   const speed: BatchingSpeed = {

@@ -52,10 +52,12 @@ const idOf = (low: number, high: number): number => {
 const textOfContent = (content: JsonValue | undefined): string => {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
-  return content.map((part) => {
-    if (!isObject(part)) return String(part)
-    return typeof part['text'] === 'string' ? part['text'] : JSON.stringify(part)
-  }).join('')
+  return content
+    .map((part) => {
+      if (!isObject(part)) return String(part)
+      return typeof part['text'] === 'string' ? part['text'] : JSON.stringify(part)
+    })
+    .join('')
 }
 
 const ANSWER_MARK = '<|assistant|>'
@@ -81,7 +83,7 @@ export const renderItems = (body: JsonObject): string => {
   if (typeof body['instructions'] === 'string') messages.push({ role: 'system', content: body['instructions'] })
   const input = body['input']
   if (typeof input === 'string') messages.push({ role: 'user', content: input })
-  for (const item of Array.isArray(input) ? input as readonly JsonValue[] : []) {
+  for (const item of Array.isArray(input) ? (input as readonly JsonValue[]) : []) {
     if (!isObject(item)) continue
     if (typeof item['role'] === 'string') messages.push({ role: item['role'], content: item['content'] ?? '' })
     else if (item['type'] === 'function_call_output') messages.push({ role: 'tool', content: item['output'] ?? '' })

@@ -16,7 +16,10 @@ import type { Workload } from './workload/workload.ts'
 export type Fault = {
   readonly atMs: number
   readonly backend: number
-  /** `die`: jobs and cache are lost and it is away for `forMs`; `restart`: the same with no time away; `stall`: no progress. */
+  /**
+   * `die`: jobs and cache are lost and it is away for `forMs`; `restart`: the same with no time away; `stall`: no
+   * progress.
+   */
   readonly kind: 'die' | 'restart' | 'stall'
   readonly forMs: number
 }
@@ -146,7 +149,9 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       if (fault.kind === 'stall') return engines[fault.backend]!.stall(fault.forMs)
       if (fault.kind === 'die') {
         down[fault.backend] = 1
-        timeline.schedule(fault.atMs + fault.forMs, () => { down[fault.backend] = 0 })
+        timeline.schedule(fault.atMs + fault.forMs, () => {
+          down[fault.backend] = 0
+        })
       }
       engines[fault.backend]!.restart(fault.kind)
     })
@@ -157,7 +162,8 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   const samples = new Float32Array((LOAD_SAMPLES + 1) * backends)
   let sample = 0
   const takeSample = (): void => {
-    for (let backend = 0; backend < backends; backend++) samples[sample * backends + backend] = ledger.prefilling(backend)
+    for (let backend = 0; backend < backends; backend++)
+      samples[sample * backends + backend] = ledger.prefilling(backend)
     if (++sample <= LOAD_SAMPLES) timeline.schedule(sample * everyMs, takeSample)
   }
   timeline.schedule(0, takeSample)
@@ -165,7 +171,18 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   await timeline.runSettling(() => (router.busy?.() === true ? promisesSettled() : null))
   options.onProgress?.(answered)
   return {
-    policy, seed: options.seed, workload, backends, ttftMs, totalMs, heldMs, cachedTokens, backendOf, answers, retries, work,
+    policy,
+    seed: options.seed,
+    workload,
+    backends,
+    ttftMs,
+    totalMs,
+    heldMs,
+    cachedTokens,
+    backendOf,
+    answers,
+    retries,
+    work,
     preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
     load: { everyMs, samples },
     wallMs: performance.now() - startedMs,

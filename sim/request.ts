@@ -44,6 +44,17 @@ export type Job = {
 }
 
 export const newJob = (request: SimulatedRequest, listener: JobListener): Job => ({
-  request, listener, state: 'waiting', submittedAtMs: -1, startedAtMs: -1, firstTokenAtMs: -1, endedAtMs: -1,
-  cachedTokens: 0, producedTokens: 0, preemptions: 0, computedTokens: 0, pages: 0, namedPages: 0,
+  request,
+  listener,
+  state: 'waiting',
+  submittedAtMs: -1,
+  startedAtMs: -1,
+  firstTokenAtMs: -1,
+  endedAtMs: -1,
+  cachedTokens: 0,
+  producedTokens: 0,
+  preemptions: 0,
+  computedTokens: 0,
+  pages: 0,
+  namedPages: 0,
 })

@@ -31,7 +31,7 @@ const mean = (values: ArrayLike<number>): number => {
 
 /** Nearest rank. */
 export const percentile = (sorted: ArrayLike<number>, share: number): number =>
-  (sorted.length === 0 ? 0 : sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))]!)
+  sorted.length === 0 ? 0 : sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))]!
 
 const hitRate = (workload: Workload, cachedTokens: ArrayLike<number>): { rate: number; cached: number } => {
   let cached = 0
@@ -74,7 +74,10 @@ export const summarise = (run: Replay, prefillTokensPerSecond: number): Summary 
   }
 }
 
-export type BoundSummary = Pick<Summary, 'meanTtftSeconds' | 'p50TtftSeconds' | 'p90TtftSeconds' | 'p99TtftSeconds' | 'hitRate'>
+export type BoundSummary = Pick<
+  Summary,
+  'meanTtftSeconds' | 'p50TtftSeconds' | 'p90TtftSeconds' | 'p99TtftSeconds' | 'hitRate'
+>
 
 export const summariseBound = (workload: Workload, bound: Bound): BoundSummary => {
   const sorted = Float64Array.from(bound.ttftMs).sort()
@@ -88,9 +91,15 @@ export const summariseBound = (workload: Workload, bound: Bound): BoundSummary =
 }
 
 /** Two-sided 95 % quantiles of Student's t by degrees of freedom; 1.96 beyond the table. */
-const T95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131, 2.12, 2.11, 2.101, 2.093, 2.086]
+const T95 = [
+  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131, 2.12, 2.11,
+  2.101, 2.093, 2.086,
+]
 
-export type Estimate = { readonly mean: number; /** Half the width of the 95 % interval; 0 for one run. */ readonly half: number }
+export type Estimate = {
+  readonly mean: number
+  /** Half the width of the 95 % interval; 0 for one run. */ readonly half: number
+}
 
 export const estimate = (values: readonly number[]): Estimate => {
   const centre = mean(values)

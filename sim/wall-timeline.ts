@@ -21,7 +21,10 @@ export class WallTimeline implements Timeline {
     this.#startMs = options.clock()
   }
 
-  /** The longest that an action ran behind its time, in wall milliseconds: a run with a large figure is not to be trusted. */
+  /**
+   * The longest that an action ran behind its time, in wall milliseconds: a run with a large figure is not to be
+   * trusted.
+   */
   get worstLagMs(): number {
     return this.#worstLagMs
   }

@@ -264,7 +264,8 @@ export class BatchingEngine implements SimulatedEngine {
       this.totals.outputTokens += job.producedTokens
       this.totals.finished++
     }
-    // Reported only when the books are right; a listener may submit or cancel. `#stepping` keeps it from planning twice.
+    // Reported only when the books are right, since a listener may submit or cancel; `#stepping` keeps that from
+    // planning a second step.
     const epoch = this.#epoch
     for (const job of firsts) job.listener.firstToken(job)
     for (const job of ended) job.listener.finished(job)

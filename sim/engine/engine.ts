@@ -9,7 +9,9 @@ export type EngineSpeed = {
   readonly blockTokens: number
 }
 
-/** One simulated inference server. Jobs report through their listener; time passes on the timeline it was built with. */
+/**
+ * One simulated inference server. Jobs report through their listener; time passes on the timeline it was built with.
+ */
 export interface SimulatedEngine {
   readonly speed: EngineSpeed
   readonly cache: BlockCache
@@ -39,5 +41,12 @@ export type EngineTotals = {
 }
 
 export const newTotals = (): EngineTotals => ({
-  promptTokens: 0, cachedTokens: 0, outputTokens: 0, finished: 0, failed: 0, cancelled: 0, preemptions: 0, busyMs: 0,
+  promptTokens: 0,
+  cachedTokens: 0,
+  outputTokens: 0,
+  finished: 0,
+  failed: 0,
+  cancelled: 0,
+  preemptions: 0,
+  busyMs: 0,
 })

@@ -135,7 +135,10 @@ export class FifoEngine implements SimulatedEngine {
       job.firstTokenAtMs = this.#timeline.nowMs()
       job.producedTokens = 1
       this.#decoding.add(job)
-      this.#awaitDecode(job, job.firstTokenAtMs + Math.max(0, job.request.outputTokens - 1) * this.speed.decodeMsPerToken)
+      this.#awaitDecode(
+        job,
+        job.firstTokenAtMs + Math.max(0, job.request.outputTokens - 1) * this.speed.decodeMsPerToken,
+      )
       job.listener.firstToken(job)
       if (this.#current === null) this.#startNext()
     })

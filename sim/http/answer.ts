@@ -19,8 +19,10 @@ export type Answer = {
 
 const LETTERS = 'bdfgklmnprstvz'
 const VOWELS = 'aeiou'
-const WORDS: readonly string[] = Array.from({ length: 1024 }, (_, index) =>
-  `${LETTERS[index % 14]}${VOWELS[(index >> 3) % 5]}${LETTERS[(index * 11 + (index >> 5)) % 14]} `)
+const WORDS: readonly string[] = Array.from(
+  { length: 1024 },
+  (_, index) => `${LETTERS[index % 14]}${VOWELS[(index >> 3) % 5]}${LETTERS[(index * 11 + (index >> 5)) % 14]} `,
+)
 
 /** Spread of answer lengths; the logarithm of Mooncake's conversation answers has about this deviation. */
 const LENGTH_SIGMA = 0.8
@@ -61,7 +63,11 @@ const cut = (text: string, most: number, reason: 'stop' | 'tool_calls', toolCall
   const tokens = Math.min(tokensOf(text), most)
   const whole = tokens === tokensOf(text)
   return {
-    text: text.slice(0, tokens * CHARACTERS_PER_TOKEN), tokens, finishReason: whole ? reason : 'length', toolCall, plain: false,
+    text: text.slice(0, tokens * CHARACTERS_PER_TOKEN),
+    tokens,
+    finishReason: whole ? reason : 'length',
+    toolCall,
+    plain: false,
   }
 }
 
@@ -84,7 +90,11 @@ const demandedTool = (body: JsonObject): Tool | null => {
 
 const demandedSchema = (body: JsonObject): JsonObject | null => {
   const text = body['text']
-  const format = isObject(body['response_format']) ? body['response_format'] : isObject(text) ? text['format'] : undefined
+  const format = isObject(body['response_format'])
+    ? body['response_format']
+    : isObject(text)
+      ? text['format']
+      : undefined
   if (!isObject(format)) return null
   if (format['type'] === 'json_object') return { type: 'object' }
   if (format['type'] !== 'json_schema') return null

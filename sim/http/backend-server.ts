@@ -121,7 +121,14 @@ export class BackendServer {
 
   #modelCard(): JsonObject {
     const { model, maxModelTokens } = this.#options
-    return { id: model, object: 'model', created: 0, owned_by: 'homing-sim', root: model, max_model_len: maxModelTokens }
+    return {
+      id: model,
+      object: 'model',
+      created: 0,
+      owned_by: 'homing-sim',
+      root: model,
+      max_model_len: maxModelTokens,
+    }
   }
 
   #answer(response: ServerResponse, body: JsonObject, kind: 'chat' | 'completion' | 'responses'): void {
@@ -135,8 +142,10 @@ export class BackendServer {
     const promptTokens = Math.max(1, tokensOf(prompt))
     const room = maxModelTokens - promptTokens
     if (room < Math.max(1, requestedTokens(body) ?? 1)) {
-      throw bad(`This model's maximum context length is ${maxModelTokens} tokens. However, you requested `
-        + `${promptTokens + (requestedTokens(body) ?? 1)} tokens (${promptTokens} in the messages).`)
+      throw bad(
+        `This model's maximum context length is ${maxModelTokens} tokens. However, you requested ` +
+          `${promptTokens + (requestedTokens(body) ?? 1)} tokens (${promptTokens} in the messages).`,
+      )
     }
     const state = newBlockState()
     const { blockTokens } = engine.speed
@@ -149,10 +158,14 @@ export class BackendServer {
     const streamOptions = isObject(body['stream_options']) ? body['stream_options'] : {}
     const options: WireOptions = {
       id: `${kind === 'chat' ? 'chatcmpl-' : kind === 'completion' ? 'cmpl-' : 'resp_'}${this.#options.newId()}`,
-      model, createdSeconds: this.#options.nowSeconds(), answer, request: body,
+      model,
+      createdSeconds: this.#options.nowSeconds(),
+      answer,
+      request: body,
       includeUsage: streamOptions['include_usage'] === true,
     }
-    const wire = kind === 'chat' ? chatWire(options) : kind === 'completion' ? completionWire(options) : responsesWire(options)
+    const wire =
+      kind === 'chat' ? chatWire(options) : kind === 'completion' ? completionWire(options) : responsesWire(options)
     const sink = new AnswerStream(response, wire, answer, stream, engine, (answered) => {
       this.#streams.delete(sink)
       if (answered !== null) this.#firstTokens.observe((answered.firstTokenAtMs - answered.submittedAtMs) / 1000)
@@ -160,7 +173,16 @@ export class BackendServer {
     this.#streams.add(sink)
     timeline.catchUp()
     const job = newJob(
-      { index: 0, atMs: timeline.nowMs(), promptTokens, outputTokens: answer.tokens, blocks, answerBlocks, session: -1, parent: -1 },
+      {
+        index: 0,
+        atMs: timeline.nowMs(),
+        promptTokens,
+        outputTokens: answer.tokens,
+        blocks,
+        answerBlocks,
+        session: -1,
+        parent: -1,
+      },
       sink,
     )
     sink.job = job
@@ -195,7 +217,11 @@ class AnswerStream implements JobListener {
   #opened = false
 
   constructor(
-    response: ServerResponse, wire: AnswerWire, answer: Answer, streaming: boolean, engine: SimulatedEngine,
+    response: ServerResponse,
+    wire: AnswerWire,
+    answer: Answer,
+    streaming: boolean,
+    engine: SimulatedEngine,
     ended: (answered: Job | null) => void,
   ) {
     this.#response = response
@@ -222,7 +248,9 @@ class AnswerStream implements JobListener {
   finished(job: Job): void {
     this.#ended(job)
     const usage: WireUsage = {
-      promptTokens: job.request.promptTokens, cachedTokens: job.cachedTokens, outputTokens: job.producedTokens,
+      promptTokens: job.request.promptTokens,
+      cachedTokens: job.cachedTokens,
+      outputTokens: job.producedTokens,
     }
     if (this.#streaming) this.#response.end(this.#tokens(job.producedTokens) + this.#wire.close(usage))
     else json(this.#response, 200, this.#wire.body(usage))
@@ -248,7 +276,8 @@ const promptOf = (body: JsonObject, kind: 'chat' | 'completion' | 'responses'): 
     return renderMessages(messages as readonly JsonValue[], body['tools'])
   }
   if (kind === 'responses') {
-    if (typeof body['input'] !== 'string' && !Array.isArray(body['input'])) throw bad('input must be a string or a list')
+    if (typeof body['input'] !== 'string' && !Array.isArray(body['input']))
+      throw bad('input must be a string or a list')
     return renderItems(body)
   }
   const prompt = body['prompt']

@@ -26,20 +26,25 @@ export type FleetServer = {
 /** How often tokens leave, wall milliseconds: below a token's 20 ms, above what a busy core can keep up with. */
 const TICK_MS = 10
 
-/** Longest prompt of Mooncake's conversation trace is 123k tokens; 131,072 is the usual context of that class of model. */
+/**
+ * Longest prompt of Mooncake's conversation trace is 123k tokens; 131,072 is the usual context of that class of model.
+ */
 const DEFAULT_MAX_MODEL_TOKENS = 131_072
 
 export const startFleetServer = async (options: FleetServerOptions): Promise<FleetServer> => {
   const timeline = new WallTimeline({ clock: () => performance.now(), timeFactor: options.timeFactor ?? 1 })
-  const servers = options.fleet.map((spec) => new BackendServer({
-    engine: buildEngine(spec, timeline),
-    timeline,
-    model: options.model ?? 'homing-sim',
-    maxModelTokens: options.maxModelTokens ?? DEFAULT_MAX_MODEL_TOKENS,
-    medianOutputTokens: options.medianOutputTokens ?? 128,
-    nowSeconds: () => Math.floor(Date.now() / 1000),
-    newId: () => randomBytes(12).toString('hex'),
-  }))
+  const servers = options.fleet.map(
+    (spec) =>
+      new BackendServer({
+        engine: buildEngine(spec, timeline),
+        timeline,
+        model: options.model ?? 'homing-sim',
+        maxModelTokens: options.maxModelTokens ?? DEFAULT_MAX_MODEL_TOKENS,
+        medianOutputTokens: options.medianOutputTokens ?? 128,
+        nowSeconds: () => Math.floor(Date.now() / 1000),
+        newId: () => randomBytes(12).toString('hex'),
+      }),
+  )
   const urls: string[] = []
   const close = async (): Promise<void> => {
     clearInterval(ticker)

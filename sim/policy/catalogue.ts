@@ -10,17 +10,40 @@ import { sglangCacheAware, vllmRouterSticky } from './sglang.ts'
 import { leastInFlight, leastQueuedTokens, powerOfTwo, random, roundRobin } from './simple.ts'
 
 export const POLICIES: readonly Policy[] = [
-  random, roundRobin, leastInFlight, leastQueuedTokens, powerOfTwo,
-  hashSession, hashSessionBounded, hashTwoBlocks, hashTwoBlocksBounded,
-  sglangCacheAware, vllmRouterSticky, llmdDefault, llmdFilterTokenLoad, dynamoLinear, lmetric, mooncakeMinTtft,
-  homing, homingExact,
-  minTtftTripleUncached, lateBinding, oracle,
+  random,
+  roundRobin,
+  leastInFlight,
+  leastQueuedTokens,
+  powerOfTwo,
+  hashSession,
+  hashSessionBounded,
+  hashTwoBlocks,
+  hashTwoBlocksBounded,
+  sglangCacheAware,
+  vllmRouterSticky,
+  llmdDefault,
+  llmdFilterTokenLoad,
+  dynamoLinear,
+  lmetric,
+  mooncakeMinTtft,
+  homing,
+  homingExact,
+  minTtftTripleUncached,
+  lateBinding,
+  oracle,
 ]
 
 /** What `homing replay` compares unless told otherwise: the usual suspects and ours. */
 export const DEFAULT_POLICIES: readonly string[] = [
-  'round-robin', 'least-inflight', 'consistent-hash-session', 'sglang-cache-aware', 'llm-d-default', 'dynamo-linear', 'lmetric',
-  'mooncake-min-ttft', 'homing',
+  'round-robin',
+  'least-inflight',
+  'consistent-hash-session',
+  'sglang-cache-aware',
+  'llm-d-default',
+  'dynamo-linear',
+  'lmetric',
+  'mooncake-min-ttft',
+  'homing',
 ]
 
 export class UnknownPolicy extends Error {

@@ -1,7 +1,7 @@
 /**
- * Consistent hashing, 160 virtual nodes a backend as vllm-router has: of the session, and of the first two blocks, plain
- * and with bounded load (Mirrokni, Thorup, Zadimoghaddam 2016; 1.25 as in SGLang's `prefix_hash`): walk past a backend
- * whose requests in flight would exceed the bound times the mean.
+ * Consistent hashing, 160 virtual nodes a backend as vllm-router has: of the session, and of the first two blocks,
+ * plain and with bounded load (Mirrokni, Thorup, Zadimoghaddam 2016; 1.25 as in SGLang's `prefix_hash`): walk past a
+ * backend whose requests in flight would exceed the bound times the mean.
  */
 import { mix32 } from '../random.ts'
 import type { SimulatedRequest } from '../request.ts'
@@ -17,7 +17,10 @@ const buildRing = (backends: number): Ring => {
     const owner = Math.floor(index / VIRTUAL_NODES)
     return { point: mix32(mix32(owner + 1, 0x51ed270b) + (index % VIRTUAL_NODES)), owner }
   }).sort((a, b) => a.point - b.point)
-  return { points: Float64Array.from(nodes, (node) => node.point), owners: Int32Array.from(nodes, (node) => node.owner) }
+  return {
+    points: Float64Array.from(nodes, (node) => node.point),
+    owners: Int32Array.from(nodes, (node) => node.owner),
+  }
 }
 
 const walk = (ring: Ring, key: number, accepts: (backend: number) => boolean): number => {
@@ -57,7 +60,15 @@ const twoBlockKey = (request: SimulatedRequest): number =>
 
 export const hashSession = hashing('consistent-hash-session', 'ring over the session id', sessionKey, false)
 export const hashSessionBounded = hashing(
-  'consistent-hash-session-bounded', 'the same, load at most 1.25 times the mean', sessionKey, true)
+  'consistent-hash-session-bounded',
+  'the same, load at most 1.25 times the mean',
+  sessionKey,
+  true,
+)
 export const hashTwoBlocks = hashing('consistent-hash-2-blocks', 'ring over the first two blocks', twoBlockKey, false)
 export const hashTwoBlocksBounded = hashing(
-  'consistent-hash-2-blocks-bounded', 'the same, load at most 1.25 times the mean', twoBlockKey, true)
+  'consistent-hash-2-blocks-bounded',
+  'the same, load at most 1.25 times the mean',
+  twoBlockKey,
+  true,
+)

@@ -1,8 +1,8 @@
 /**
  * Homing itself: `src/schedule/scheduler.ts` with the index, ledger and models that the gateway gives it, driven in
  * virtual time. Two forms: by history only (what the router placed and what answers reported), and with exact knowledge
- * of the caches, as KV events without delay would give. A block of the trace is a block of the chain; an answer's blocks
- * follow its prompt's, as in the gateway.
+ * of the caches, as KV events without delay would give. A block of the trace is a block of the chain; an answer's
+ * blocks follow its prompt's, as in the gateway.
  */
 import { BlockIndex } from '../../src/kv/block-index.ts'
 import { CacheCalibration } from '../../src/kv/calibration.ts'
@@ -52,16 +52,33 @@ const chainOf = (request: SimulatedRequest, answer: boolean, blockTokens: number
 
 const backendAt = (context: RouterContext, index: number, exact: boolean): Backend => {
   const config: BackendConfig = {
-    id: `b${index}`, url: '', protocol: 'chat', key: null, headers: {}, models: null, contextTokens: null, ca: null,
+    id: `b${index}`,
+    url: '',
+    protocol: 'chat',
+    key: null,
+    headers: {},
+    models: null,
+    contextTokens: null,
+    ca: null,
     timeouts: { connectMs: 0, idleMs: 0, firstTokenMs: null },
   }
   const { cacheBlocks, blockTokens } = context.speed(index)
   return {
-    id: config.id, index, config, engine: 'homing-sim', protocols: new Set(['chat']),
+    id: config.id,
+    index,
+    config,
+    engine: 'homing-sim',
+    protocols: new Set(['chat']),
     models: new Map([[MODEL, { name: MODEL, served: MODEL, contextTokens: null }]]),
-    vision: null, slots: null, cacheCapacityTokens: exact ? cacheBlocks * blockTokens : null,
-    get healthy() { return context.usable(index) },
-    draining: false, probed: true, trouble: null,
+    vision: null,
+    slots: null,
+    cacheCapacityTokens: exact ? cacheBlocks * blockTokens : null,
+    get healthy() {
+      return context.usable(index)
+    },
+    draining: false,
+    probed: true,
+    trouble: null,
   }
 }
 
@@ -77,7 +94,8 @@ class ExactIndex implements IndexPort {
     this.#index = index
     this.#context = context
     this.#coming = Array.from({ length: context.backends }, () => new Map<number, number>())
-    for (let backend = 0; backend < context.backends; backend++) index.setCapacity(backend, context.speed(backend).cacheBlocks)
+    for (let backend = 0; backend < context.backends; backend++)
+      index.setCapacity(backend, context.speed(backend).cacheBlocks)
   }
 
   note(chain: BlockChain, request: SimulatedRequest): void {
@@ -101,20 +119,35 @@ class ExactIndex implements IndexPort {
     const { blocks } = request
     const coming = this.#coming[backend]!
     let count = 0
-    while (count < blocks.length && (this.#context.holds(backend, blocks[count]!) || coming.has(blocks[count]!))) count++
+    while (count < blocks.length && (this.#context.holds(backend, blocks[count]!) || coming.has(blocks[count]!)))
+      count++
     return count
   }
 
-  trunk(chain: BlockChain, backend: number) { return this.#index.trunk(chain, backend) }
+  trunk(chain: BlockChain, backend: number) {
+    return this.#index.trunk(chain, backend)
+  }
   insert(chain: BlockChain, backend: number, options?: { fromBlock?: number; speculativeUntilMs?: number }): void {
     this.#index.insert(chain, backend, options)
   }
-  retract(chain: BlockChain, backend: number): void { this.#index.retract(chain, backend) }
-  blocks(backend: number): number { return this.#index.blocks(backend) }
-  chains(backend: number): number { return this.#index.chains(backend) }
-  capacity(backend: number): number { return this.#index.capacity(backend) }
-  version(backend: number): number { return this.#index.version(backend) + this.#changes }
-  neverForgot(): boolean { return false }
+  retract(chain: BlockChain, backend: number): void {
+    this.#index.retract(chain, backend)
+  }
+  blocks(backend: number): number {
+    return this.#index.blocks(backend)
+  }
+  chains(backend: number): number {
+    return this.#index.chains(backend)
+  }
+  capacity(backend: number): number {
+    return this.#index.capacity(backend)
+  }
+  version(backend: number): number {
+    return this.#index.version(backend) + this.#changes
+  }
+  neverForgot(): boolean {
+    return false
+  }
 }
 
 const build = (context: RouterContext, exact: boolean): Router => {
@@ -134,8 +167,12 @@ const build = (context: RouterContext, exact: boolean): Router => {
     nowMs,
     after: (ms, callback) => {
       let cancelled = false
-      context.schedule(nowMs() + ms, () => { if (!cancelled) callback() })
-      return () => { cancelled = true }
+      context.schedule(nowMs() + ms, () => {
+        if (!cancelled) callback()
+      })
+      return () => {
+        cancelled = true
+      }
     },
   })
   const placed = new Map<SimulatedRequest, Placed>()
@@ -147,9 +184,17 @@ const build = (context: RouterContext, exact: boolean): Router => {
     exactIndex?.note(chain, request)
     const home = homes.get(request.parent)
     return {
-      endpoint: 'chat', tenant: TENANT, model: MODEL, chain, promptTokens: request.promptTokens, maxOutputTokens: null,
-      sessionId: `s${request.session}`, homeBackendId: home === undefined ? null : backends[home]!.id, protocol: 'chat',
-      needsVision: false, exclude: new Set(),
+      endpoint: 'chat',
+      tenant: TENANT,
+      model: MODEL,
+      chain,
+      promptTokens: request.promptTokens,
+      maxOutputTokens: null,
+      sessionId: `s${request.session}`,
+      homeBackendId: home === undefined ? null : backends[home]!.id,
+      protocol: 'chat',
+      needsVision: false,
+      exclude: new Set(),
     }
   }
   const begin = (request: SimulatedRequest, scheduling: SchedulingRequest, decision: Decision): void => {
@@ -159,7 +204,13 @@ const build = (context: RouterContext, exact: boolean): Router => {
     const queuedTokensAtDispatch = ledger.queuedPrefillTokens(backend)
     const inFlight = scheduler.begin(decision, choice, scheduling)
     placed.set(request, {
-      scheduling, decision, inFlight, dispatchedAtMs: nowMs(), inFlightAtDispatch, queuedTokensAtDispatch, firstTokenAtMs: -1,
+      scheduling,
+      decision,
+      inFlight,
+      dispatchedAtMs: nowMs(),
+      inFlightAtDispatch,
+      queuedTokensAtDispatch,
+      firstTokenAtMs: -1,
     })
     homes.set(request.index, backend)
     exactIndex?.announce(request, backend, 1)
@@ -196,15 +247,28 @@ const build = (context: RouterContext, exact: boolean): Router => {
       turn.inFlight.end(outcome)
       const promptChain = turn.scheduling.chain
       scheduler.observe({
-        backend: backends[backend]!, model: MODEL, tenant: TENANT, sessionId: turn.scheduling.sessionId, status: outcome,
-        promptChain, fullChain: outcome === 'completed' ? chainOf(request, true, context.blockTokens) : promptChain,
-        expectedCachedTokens: turn.decision.ranked[0]!.expectedCachedTokens, expectedPromptTokens: request.promptTokens,
-        usage: outcome === 'completed'
-          ? { promptTokens: request.promptTokens, cachedTokens, outputTokens: request.outputTokens, reasoningTokens: null }
-          : null,
+        backend: backends[backend]!,
+        model: MODEL,
+        tenant: TENANT,
+        sessionId: turn.scheduling.sessionId,
+        status: outcome,
+        promptChain,
+        fullChain: outcome === 'completed' ? chainOf(request, true, context.blockTokens) : promptChain,
+        expectedCachedTokens: turn.decision.ranked[0]!.expectedCachedTokens,
+        expectedPromptTokens: request.promptTokens,
+        usage:
+          outcome === 'completed'
+            ? {
+                promptTokens: request.promptTokens,
+                cachedTokens,
+                outputTokens: request.outputTokens,
+                reasoningTokens: null,
+              }
+            : null,
         ttftMs: answered ? turn.firstTokenAtMs - turn.dispatchedAtMs : null,
         decodeMs: answered ? nowMs() - turn.firstTokenAtMs : null,
-        inFlightAtDispatch: turn.inFlightAtDispatch, queuedTokensAtDispatch: turn.queuedTokensAtDispatch,
+        inFlightAtDispatch: turn.inFlightAtDispatch,
+        queuedTokensAtDispatch: turn.queuedTokensAtDispatch,
       })
     },
   }
@@ -212,11 +276,15 @@ const build = (context: RouterContext, exact: boolean): Router => {
 }
 
 export const homing: Policy = {
-  name: 'homing', kind: 'homing', rule: 'least expected seconds, learned; caches known by history only',
+  name: 'homing',
+  kind: 'homing',
+  rule: 'least expected seconds, learned; caches known by history only',
   create: (context) => build(context, false),
 }
 
 export const homingExact: Policy = {
-  name: 'homing-exact', kind: 'homing', rule: 'the same with exact knowledge of the caches',
+  name: 'homing-exact',
+  kind: 'homing',
+  rule: 'the same with exact knowledge of the caches',
   create: (context) => build(context, true),
 }

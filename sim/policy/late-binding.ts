@@ -74,7 +74,9 @@ export const lateBinding: Policy = {
     return {
       arrive: (request) => {
         waiting.add({
-          request, uncached: new Float64Array(context.backends), seen: new Int32Array(context.backends).fill(-1),
+          request,
+          uncached: new Float64Array(context.backends),
+          seen: new Int32Array(context.backends).fill(-1),
         })
         startSoon()
       },

@@ -1,9 +1,9 @@
 /**
  * llm-d's endpoint picker. `llm-d-default`: scorers prefix 3, queue 2, KV usage 2 of the reference configuration, each
- * in 0..1, highest sum wins, ties by lot. `llm-d-filter-token-load`: keep backends that hold at least 0.80 of the prompt
- * unless waiting there is expected to cost more than 18,000 ms beyond the best other one, then least tokens in flight.
- * Both know caches through the approximate producer: an LRU of blocks per backend, 31,250 blocks of 64 tokens, written
- * when a request is placed. The queue is seen as of the last scrape (50 ms).
+ * in 0..1, highest sum wins, ties by lot. `llm-d-filter-token-load`: keep backends that hold at least 0.80 of the
+ * prompt unless waiting there is expected to cost more than 18,000 ms beyond the best other one, then least tokens in
+ * flight. Both know caches through the approximate producer: an LRU of blocks per backend, 31,250 blocks of 64 tokens,
+ * written when a request is placed. The queue is seen as of the last scrape (50 ms).
  */
 import type { SimulatedRequest } from '../request.ts'
 import { leastCost, onArrival, type RouterContext, type Rule } from './policy.ts'
@@ -20,11 +20,15 @@ const SCRAPE_MS = 50
 const newMemory = (context: RouterContext): HolderLru =>
   new HolderLru(context.backends, Math.max(1, Math.floor(LRU_TOKENS / context.blockTokens)))
 
-const matcher = (context: RouterContext, memory: HolderLru) => (request: SimulatedRequest, backend: number): number =>
-  Math.min(request.promptTokens, memory.matched(request.blocks, backend) * context.blockTokens)
+const matcher =
+  (context: RouterContext, memory: HolderLru) =>
+  (request: SimulatedRequest, backend: number): number =>
+    Math.min(request.promptTokens, memory.matched(request.blocks, backend) * context.blockTokens)
 
 export const llmdDefault = onArrival(
-  'llm-d-default', 'shipped', '3 prefix match + 2 (1 - queue, min-max) + 2 (1 - KV usage), approximate prefix index',
+  'llm-d-default',
+  'shipped',
+  '3 prefix match + 2 (1 - queue, min-max) + 2 (1 - KV usage), approximate prefix index',
   (context): Rule => {
     const memory = newMemory(context)
     const cached = matcher(context, memory)
@@ -59,7 +63,8 @@ export const llmdDefault = onArrival(
 )
 
 export const llmdFilterTokenLoad = onArrival(
-  'llm-d-filter-token-load', 'shipped',
+  'llm-d-filter-token-load',
+  'shipped',
   'prefix-cache-affinity filter (0.80, penalty 18 s) then token-load scorer (uncached tokens in flight)',
   (context): Rule => {
     const memory = newMemory(context)
@@ -82,7 +87,8 @@ export const llmdFilterTokenLoad = onArrival(
         }
         const keep = bestSticky < Number.POSITIVE_INFINITY && bestSticky - bestOther <= MAX_PENALTY_MS
         return leastCost(context, (backend) =>
-          (keep && sticky[backend] === 0 ? Number.POSITIVE_INFINITY : ledger.queuedTokens[backend]!))
+          keep && sticky[backend] === 0 ? Number.POSITIVE_INFINITY : ledger.queuedTokens[backend]!,
+        )
       },
     }
   },

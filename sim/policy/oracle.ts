@@ -23,7 +23,8 @@ export const oracle: Policy = {
     const uncached = (request: SimulatedRequest, backend: number): number => {
       const { blocks, promptTokens } = request
       let count = 0
-      while (count < blocks.length && (context.holds(backend, blocks[count]!) || coming[backend]!.has(blocks[count]!))) count++
+      while (count < blocks.length && (context.holds(backend, blocks[count]!) || coming[backend]!.has(blocks[count]!)))
+        count++
       return promptTokens - Math.min(promptTokens, count * context.blockTokens)
     }
     const early = new Set<SimulatedRequest>()

@@ -16,11 +16,15 @@ const CHARACTERS_PER_TOKEN = 4
 const treeOf = (context: RouterContext): LastHolder =>
   new LastHolder(Math.floor((MAX_TREE_CHARACTERS * context.backends) / (context.blockTokens * CHARACTERS_PER_TOKEN)))
 
-const load = (context: RouterContext) => (backend: number): number => context.ledger.inFlight[backend]!
+const load =
+  (context: RouterContext) =>
+  (backend: number): number =>
+    context.ledger.inFlight[backend]!
 
 export const sglangCacheAware = onArrival(
-  'sglang-cache-aware', 'shipped',
-  'matched share of the prompt > 0.3: last backend of the deepest node, else least load; least load when max - min > 64 and max > 1.5 min',
+  'sglang-cache-aware',
+  'shipped',
+  'matched share > 0.3: last backend of the deepest node, else least load; least load if max - min > 64, max > 1.5 min',
   (context) => {
     const tree = treeOf(context)
     const choose = (request: SimulatedRequest): number => {
@@ -52,15 +56,17 @@ const STICKY_MAX_BODY_BYTES = 32 * 1024
 type Seat = { backend: number; usedAtMs: number }
 
 export const vllmRouterSticky = onArrival(
-  'vllm-router-sticky', 'shipped',
-  'new session: least (load, resident sessions); later the same backend unless home - min >= 8 and home >= 2 min and body <= 32 KiB',
+  'vllm-router-sticky',
+  'shipped',
+  'new session: least load; later home, unless home - min >= 8, home >= 2 min and body <= 32 KiB',
   (context) => {
     const seats = new Map<number, Seat>()
     const residents = new Int32Array(context.backends)
     return (request: SimulatedRequest) => {
       const nowMs = context.nowMs()
       const { inFlight } = context.ledger
-      for (const [session, seat] of seats) { // in order of last use
+      for (const [session, seat] of seats) {
+        // in order of last use
         if (nowMs - seat.usedAtMs <= STICKY_TTL_MS && seats.size <= STICKY_MAX_SESSIONS) break
         seats.delete(session)
         residents[seat.backend]!--

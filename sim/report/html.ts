@@ -37,7 +37,10 @@ const distribution = (run: Replay): [number, number][] => {
 const BUCKETS = 60
 
 /** A figure of turns by time of arrival, in equal slices of the trace. */
-const overTime = (run: Replay, add: (index: number, promptTokens: number) => readonly [top: number, bottom: number]): [number, number][] => {
+const overTime = (
+  run: Replay,
+  add: (index: number, promptTokens: number) => readonly [top: number, bottom: number],
+): [number, number][] => {
   const { requests } = run.workload
   const spanMs = Math.max(1, requests.at(-1)?.atMs ?? 1)
   const top = new Float64Array(BUCKETS)
@@ -50,36 +53,62 @@ const overTime = (run: Replay, add: (index: number, promptTokens: number) => rea
   }
   const points: [number, number][] = []
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
-    if (bottom[bucket]! > 0) points.push([((bucket + 0.5) / BUCKETS) * (spanMs / 60_000), top[bucket]! / bottom[bucket]!])
+    if (bottom[bucket]! > 0)
+      points.push([((bucket + 0.5) / BUCKETS) * (spanMs / 60_000), top[bucket]! / bottom[bucket]!])
   }
   return points
 }
 
-const loadSeries = (run: Replay): Series[] => Array.from({ length: run.backends }, (_, backend) => ({
-  name: `backend ${backend}`,
-  colour: COLOURS[backend % COLOURS.length]!,
-  points: Array.from({ length: Math.floor(run.load.samples.length / run.backends) }, (_, sample): [number, number] =>
-    [(sample * run.load.everyMs) / 60_000, run.load.samples[sample * run.backends + backend]!]),
-}))
+const loadSeries = (run: Replay): Series[] =>
+  Array.from({ length: run.backends }, (_, backend) => ({
+    name: `backend ${backend}`,
+    colour: COLOURS[backend % COLOURS.length]!,
+    points: Array.from(
+      { length: Math.floor(run.load.samples.length / run.backends) },
+      (_, sample): [number, number] => [
+        (sample * run.load.everyMs) / 60_000,
+        run.load.samples[sample * run.backends + backend]!,
+      ],
+    ),
+  }))
 
 const tableOf = ({ bound, floor, cells }: FleetResult): string => {
   const row = (name: string, kind: string, fields: readonly string[]): string =>
     `<tr class="${kind}"><td>${escapeHtml(name)}</td>${fields.map((field) => `<td>${escapeHtml(field)}</td>`).join('')}</tr>`
-  const rows = [...cells].sort((a, b) => a.estimates.meanTtftSeconds.mean - b.estimates.meanTtftSeconds.mean).map(({ policy, estimates }) =>
-    row(policy.name, policy.kind === 'homing' ? 'ours' : policy.kind === 'lab' ? 'reference' : '', [
-      seconds(estimates.meanTtftSeconds.mean) + (estimates.meanTtftSeconds.half > 0 ? ` ± ${seconds(estimates.meanTtftSeconds.half)}` : ''),
-      (estimates.meanTtftSeconds.mean / bound.meanTtftSeconds).toFixed(2),
-      seconds(estimates.p50TtftSeconds.mean), seconds(estimates.p99TtftSeconds.mean), percent(estimates.hitRate.mean),
-      percent(estimates.movedShare.mean), estimates.workSkew.mean.toFixed(2),
-    ]))
-  for (const [name, figures] of [['bound: pooled queue, shortest first, one infinite shared cache', bound], ['floor: the same cache, no queue', floor]] as const) {
-    rows.push(row(name, 'reference', [
-      seconds(figures.meanTtftSeconds), (figures.meanTtftSeconds / bound.meanTtftSeconds).toFixed(2), seconds(figures.p50TtftSeconds),
-      seconds(figures.p99TtftSeconds), percent(figures.hitRate), '', '',
-    ]))
+  const rows = [...cells]
+    .sort((a, b) => a.estimates.meanTtftSeconds.mean - b.estimates.meanTtftSeconds.mean)
+    .map(({ policy, estimates }) =>
+      row(policy.name, policy.kind === 'homing' ? 'ours' : policy.kind === 'lab' ? 'reference' : '', [
+        seconds(estimates.meanTtftSeconds.mean) +
+          (estimates.meanTtftSeconds.half > 0 ? ` ± ${seconds(estimates.meanTtftSeconds.half)}` : ''),
+        (estimates.meanTtftSeconds.mean / bound.meanTtftSeconds).toFixed(2),
+        seconds(estimates.p50TtftSeconds.mean),
+        seconds(estimates.p99TtftSeconds.mean),
+        percent(estimates.hitRate.mean),
+        percent(estimates.movedShare.mean),
+        estimates.workSkew.mean.toFixed(2),
+      ]),
+    )
+  for (const [name, figures] of [
+    ['bound: pooled queue, shortest first, one infinite shared cache', bound],
+    ['floor: the same cache, no queue', floor],
+  ] as const) {
+    rows.push(
+      row(name, 'reference', [
+        seconds(figures.meanTtftSeconds),
+        (figures.meanTtftSeconds / bound.meanTtftSeconds).toFixed(2),
+        seconds(figures.p50TtftSeconds),
+        seconds(figures.p99TtftSeconds),
+        percent(figures.hitRate),
+        '',
+        '',
+      ]),
+    )
   }
-  return `<table><thead><tr><th>policy</th><th>mean TTFT, s</th><th>× bound</th><th>median</th><th>p99</th><th>hit rate</th><th>moved</th>`
-    + `<th>max/mean work</th></tr></thead><tbody>${rows.join('')}</tbody></table>`
+  return (
+    `<table><thead><tr><th>policy</th><th>mean TTFT, s</th><th>× bound</th><th>median</th><th>p99</th><th>hit rate</th><th>moved</th>` +
+    `<th>max/mean work</th></tr></thead><tbody>${rows.join('')}</tbody></table>`
+  )
 }
 
 const section = (result: FleetResult): string => {
@@ -89,33 +118,70 @@ const section = (result: FleetResult): string => {
   const lines = (points: (run: Replay) => [number, number][]): Series[] =>
     cells.map((cell) => ({ name: cell.policy.name, colour: colourOf.get(cell)!, points: points(cell.first) }))
   const bars = (value: (cell: Cell) => number, text: (value: number) => string): Bar[] =>
-    cells.map((cell) => ({ name: cell.policy.name, value: value(cell), text: text(value(cell)), colour: colourOf.get(cell)! }))
+    cells.map((cell) => ({
+      name: cell.policy.name,
+      value: value(cell),
+      text: text(value(cell)),
+      colour: colourOf.get(cell)!,
+    }))
   const ours = cells.find(({ policy }) => policy.kind === 'homing') ?? cells.at(-1)!
   const reference = cells.find(({ policy }) => policy.name === 'round-robin') ?? cells[0]!
   const turns = reference.first.workload.requests.length
   const saved = (cell: Cell): number =>
     turns * (reference.estimates.meanTtftSeconds.mean - cell.estimates.meanTtftSeconds.mean)
-  const hours = (value: number): string => (Math.abs(value) >= 7200 ? `${(value / 3600).toFixed(1)} h` : `${value.toFixed(0)} s`)
-  return `<h2>${backends} backends</h2>${tableOf(result)}`
-    + lineChart(lines(distribution), {
-      title: 'Time to first token: share of turns answered by then', xLabel: 'seconds (logarithmic)', yLabel: 'share of turns', logX: true, yMax: 1,
-      formatX: (value) => `${value}`, formatY: percentWhole,
-    })
-    + barChart(`Seconds of waiting saved against ${reference.policy.name}, all turns together`, bars(saved, hours))
-    + barChart('Prefill seconds saved by caches', bars((cell) => cell.estimates.prefillSavedSeconds.mean, hours))
-    + lineChart(lines((run) => overTime(run, (index, promptTokens) => [run.cachedTokens[index]!, promptTokens])), {
-      title: 'Hit rate over the trace: cached share of prompt tokens', xLabel: 'minutes', yLabel: 'hit rate', yMax: 1, formatY: percentWhole,
-    })
-    + lineChart(lines((run) => overTime(run, (index) => [run.ttftMs[index]! / 1000, 1])), {
-      title: 'Mean time to first token over the trace', xLabel: 'minutes', yLabel: 'seconds',
-    })
-    + barChart('Turns that moved away from the turn they continue', bars((cell) => cell.estimates.movedShare.mean, percent))
-    + lineChart(loadSeries(ours.first), {
-      title: `Load over time, ${ours.policy.name}: turns before their first token`, xLabel: 'minutes', yLabel: 'turns',
-    })
-    + (ours === reference ? '' : lineChart(loadSeries(reference.first), {
-      title: `Load over time, ${reference.policy.name}`, xLabel: 'minutes', yLabel: 'turns',
-    }))
+  const hours = (value: number): string =>
+    Math.abs(value) >= 7200 ? `${(value / 3600).toFixed(1)} h` : `${value.toFixed(0)} s`
+  return (
+    `<h2>${backends} backends</h2>${tableOf(result)}` +
+    lineChart(lines(distribution), {
+      title: 'Time to first token: share of turns answered by then',
+      xLabel: 'seconds (logarithmic)',
+      yLabel: 'share of turns',
+      logX: true,
+      yMax: 1,
+      formatX: (value) => `${value}`,
+      formatY: percentWhole,
+    }) +
+    barChart(`Seconds of waiting saved against ${reference.policy.name}, all turns together`, bars(saved, hours)) +
+    barChart(
+      'Prefill seconds saved by caches',
+      bars((cell) => cell.estimates.prefillSavedSeconds.mean, hours),
+    ) +
+    lineChart(
+      lines((run) => overTime(run, (index, promptTokens) => [run.cachedTokens[index]!, promptTokens])),
+      {
+        title: 'Hit rate over the trace: cached share of prompt tokens',
+        xLabel: 'minutes',
+        yLabel: 'hit rate',
+        yMax: 1,
+        formatY: percentWhole,
+      },
+    ) +
+    lineChart(
+      lines((run) => overTime(run, (index) => [run.ttftMs[index]! / 1000, 1])),
+      {
+        title: 'Mean time to first token over the trace',
+        xLabel: 'minutes',
+        yLabel: 'seconds',
+      },
+    ) +
+    barChart(
+      'Turns that moved away from the turn they continue',
+      bars((cell) => cell.estimates.movedShare.mean, percent),
+    ) +
+    lineChart(loadSeries(ours.first), {
+      title: `Load over time, ${ours.policy.name}: turns before their first token`,
+      xLabel: 'minutes',
+      yLabel: 'turns',
+    }) +
+    (ours === reference
+      ? ''
+      : lineChart(loadSeries(reference.first), {
+          title: `Load over time, ${reference.policy.name}`,
+          xLabel: 'minutes',
+          yLabel: 'turns',
+        }))
+  )
 }
 
 const percentWhole = (share: number): string => `${Math.round(100 * share)} %`
@@ -127,8 +193,10 @@ const lead = (results: readonly FleetResult[]): string => {
     if (ours === undefined || other === undefined) return []
     const mine = ours.estimates.meanTtftSeconds.mean
     const theirs = other.estimates.meanTtftSeconds.mean
-    return [`With ${backends} backends the first token comes after ${seconds(mine)} s on average, with round robin after ${seconds(theirs)} s `
-      + `(${(theirs / mine).toFixed(1)} times as long); ${((100 * mine) / bound.meanTtftSeconds - 100).toFixed(0)} % above the bound.`]
+    return [
+      `With ${backends} backends the first token comes after ${seconds(mine)} s on average, with round robin after ${seconds(theirs)} s ` +
+        `(${(theirs / mine).toFixed(1)} times as long); ${((100 * mine) / bound.meanTtftSeconds - 100).toFixed(0)} % above the bound.`,
+    ]
   })
   return parts.map((text) => `<p class="lead">${escapeHtml(text)}</p>`).join('')
 }
@@ -137,15 +205,18 @@ export const renderReport = ({ workload, results, command, partial }: ReportInpu
   const spanMinutes = (workload.requests.at(-1)?.atMs ?? 0) / 60_000
   const tokens = workload.requests.reduce((sum, { promptTokens }) => sum + promptTokens, 0)
   const profile = results[0]?.fleet[0]?.profile ?? ''
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">`
-    + `<title>Homing: ${escapeHtml(workload.name)}</title><style>${STYLE}</style></head><body>`
-    + `<h1>Where turns go: ${escapeHtml(workload.name)}</h1>`
-    + `<p>${workload.requests.length} requests, ${(tokens / 1e6).toFixed(1)} million prompt tokens, ${spanMinutes.toFixed(1)} minutes; simulated fleet, `
-    + `profile <code>${escapeHtml(profile)}</code>. Every policy meets the same requests at the same times. Virtual time: ratios between policies `
-    + `carry over to real engines, absolute seconds only as far as the profile resembles them.</p>`
-    + (partial === null ? '' : `<p class="warning">Partial: ${escapeHtml(partial)}</p>`)
-    + workload.notices.map((notice) => `<p>Note: ${escapeHtml(notice)}.</p>`).join('')
-    + lead(results) + results.map(section).join('')
-    + `<h2>How to get this again</h2><p><code>${escapeHtml(command)}</code></p>`
-    + `<p>The first seed's run is drawn; tables give means over all seeds and, with several, 95 % intervals.</p></body></html>\n`
+  return (
+    `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
+    `<title>Homing: ${escapeHtml(workload.name)}</title><style>${STYLE}</style></head><body>` +
+    `<h1>Where turns go: ${escapeHtml(workload.name)}</h1>` +
+    `<p>${workload.requests.length} requests, ${(tokens / 1e6).toFixed(1)} million prompt tokens, ${spanMinutes.toFixed(1)} minutes; simulated fleet, ` +
+    `profile <code>${escapeHtml(profile)}</code>. Every policy meets the same requests at the same times. Virtual time: ratios between policies ` +
+    `carry over to real engines, absolute seconds only as far as the profile resembles them.</p>` +
+    (partial === null ? '' : `<p class="warning">Partial: ${escapeHtml(partial)}</p>`) +
+    workload.notices.map((notice) => `<p>Note: ${escapeHtml(notice)}.</p>`).join('') +
+    lead(results) +
+    results.map(section).join('') +
+    `<h2>How to get this again</h2><p><code>${escapeHtml(command)}</code></p>` +
+    `<p>The first seed's run is drawn; tables give means over all seeds and, with several, 95 % intervals.</p></body></html>\n`
+  )
 }

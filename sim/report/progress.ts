@@ -4,7 +4,10 @@ export type Progress = { update(done: number, total: number, what: string): void
 const BAR_CELLS = 24
 const UPDATE_MS = 100
 
-export const newProgress = (stream: { readonly isTTY?: boolean; write(text: string): unknown }, nowMs: () => number): Progress => {
+export const newProgress = (
+  stream: { readonly isTTY?: boolean; write(text: string): unknown },
+  nowMs: () => number,
+): Progress => {
   let shownAtMs = Number.NEGATIVE_INFINITY
   let shownWhat = ''
   let width = 0

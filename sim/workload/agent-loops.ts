@@ -37,8 +37,21 @@ export type AgentLoops = {
 }
 
 export const AGENT_LOOP_DEFAULTS: AgentLoops = {
-  sessions: 60, turns: 43, inputTokens: 2400, outputTokens: 444, systemTokens: 12_288, systemPrompts: 3, everySeconds: 20,
-  toolSeconds: 2, userSeconds: 123, userShare: 0.1, subAgentShare: 0.44, forkShare: 0.025, maxTokens: 131_072, blockTokens: 64, seed: 1,
+  sessions: 60,
+  turns: 43,
+  inputTokens: 2400,
+  outputTokens: 444,
+  systemTokens: 12_288,
+  systemPrompts: 3,
+  everySeconds: 20,
+  toolSeconds: 2,
+  userSeconds: 123,
+  userShare: 0.1,
+  subAgentShare: 0.44,
+  forkShare: 0.025,
+  maxTokens: 131_072,
+  blockTokens: 64,
+  seed: 1,
 }
 
 /** Text by its blocks: what is full has an id for good, the rest gets a fresh one in every prompt. */
@@ -117,14 +130,19 @@ class Generator {
     const full = context.blocks.length
     this.#append(context, answerTokens)
     this.#requests.push({
-      atMs, promptTokens, outputTokens: answerTokens, blocks: Int32Array.from(blocks),
-      answerBlocks: Int32Array.from(context.blocks.slice(full)), session,
+      atMs,
+      promptTokens,
+      outputTokens: answerTokens,
+      blocks: Int32Array.from(blocks),
+      answerBlocks: Int32Array.from(context.blocks.slice(full)),
+      session,
     })
   }
 
   #append(context: Context, tokens: number): void {
     context.tokens += tokens
-    while (context.blocks.length < Math.floor(context.tokens / this.#options.blockTokens)) context.blocks.push(this.#nextId++)
+    while (context.blocks.length < Math.floor(context.tokens / this.#options.blockTokens))
+      context.blocks.push(this.#nextId++)
   }
 
   #copy(context: Context): Context {
@@ -134,7 +152,9 @@ class Generator {
 
 export const agentLoops = (changes: Partial<AgentLoops> = {}): Workload => {
   const options = { ...AGENT_LOOP_DEFAULTS, ...changes }
-  const notices = [`generated: ${options.sessions} agent sessions, seed ${options.seed}; not a measurement of anyone's traffic`]
+  const notices = [
+    `generated: ${options.sessions} agent sessions, seed ${options.seed}; not a measurement of anyone's traffic`,
+  ]
   return buildWorkload('agents', options.blockTokens, new Generator(options).run(), notices)
 }
 
@@ -142,7 +162,10 @@ export const agentLoops = (changes: Partial<AgentLoops> = {}): Workload => {
 export const parseAgentLoops = (name: string): Partial<AgentLoops> | null => {
   if (name !== 'agents' && !name.startsWith('agents:')) return null
   const changes: Record<string, number> = {}
-  for (const part of name.slice('agents:'.length).split(',').filter((text) => text !== '')) {
+  for (const part of name
+    .slice('agents:'.length)
+    .split(',')
+    .filter((text) => text !== '')) {
     const [key = '', value = ''] = part.split('=')
     const number = Number(value)
     if (!Object.hasOwn(AGENT_LOOP_DEFAULTS, key) || value === '' || !Number.isFinite(number) || number < 0) {

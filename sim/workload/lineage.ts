@@ -27,10 +27,11 @@ const parentsOf = (requests: readonly RawRequest[]): Int32Array => {
     for (let at = 0; at < blocks.length; at++) {
       const id = blocks[at]!
       let node = nodes.get(id)
-      if (node === undefined) nodes.set(id, node = { lastRequest: index, firstNext: -1, secondNext: -1, fanOut: 0 })
+      if (node === undefined) nodes.set(id, (node = { lastRequest: index, firstNext: -1, secondNext: -1, fanOut: 0 }))
       node.lastRequest = index
       const next = blocks[at + 1]
-      if (next === undefined || node.fanOut >= TRUNK_FAN_OUT || next === node.firstNext || next === node.secondNext) continue
+      if (next === undefined || node.fanOut >= TRUNK_FAN_OUT || next === node.firstNext || next === node.secondNext)
+        continue
       if (node.fanOut === 0) node.firstNext = next
       else if (node.fanOut === 1) node.secondNext = next
       node.fanOut++
@@ -40,7 +41,10 @@ const parentsOf = (requests: readonly RawRequest[]): Int32Array => {
 }
 
 export const buildWorkload = (
-  name: string, blockTokens: number, raw: readonly RawRequest[], notices: readonly string[] = [],
+  name: string,
+  blockTokens: number,
+  raw: readonly RawRequest[],
+  notices: readonly string[] = [],
 ): Workload => {
   const parents = parentsOf(raw)
   const answers: (ArrayLike<number> | null)[] = raw.map((request) => request.answerBlocks)

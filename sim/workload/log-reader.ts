@@ -1,11 +1,20 @@
 /**
  * A log of Responses or Chat Completions requests, one a line: `timestamp` (ISO text, seconds or milliseconds), the
- * `body` (or its fields beside the timestamp), and where the log has them `response` (the answer, for its id, length and
- * text), `output_tokens` and `session_id`. Four characters are a token. Where the answer's length is unknown it is taken
- * as 256 tokens (the median of Mooncake's conversation trace is 350, of Azure's 129), cut at the request's maximum.
+ * `body` (or its fields beside the timestamp), and where the log has them `response` (the answer, for its id, length
+ * and text), `output_tokens` and `session_id`. Four characters are a token. Where the answer's length is unknown it is
+ * taken as 256 tokens (the median of Mooncake's conversation trace is 350, of Azure's 129), cut at the request's
+ * maximum.
  */
 import { isObject, type JsonObject, type JsonValue } from '../../src/model/json.ts'
-import { completeBlocks, newBlockState, partialBlock, renderItems, renderMessages, tokensOf, type BlockState } from '../prompt.ts'
+import {
+  completeBlocks,
+  newBlockState,
+  partialBlock,
+  renderItems,
+  renderMessages,
+  tokensOf,
+  type BlockState,
+} from '../prompt.ts'
 import type { LineReader } from './read-trace.ts'
 import type { RawRequest } from './workload.ts'
 
@@ -46,20 +55,29 @@ export class LogReader implements LineReader {
 
     const answerText = textOfResponse(response)
     const outputTokens = lengthOf(record, response, body, answerText)
-    const filler = answerText === '' ? `[${this.#chains.size} ${timeMs} ${state.low}]`.padEnd(outputTokens * 4, '.') : answerText
+    const filler =
+      answerText === '' ? `[${this.#chains.size} ${timeMs} ${state.low}]`.padEnd(outputTokens * 4, '.') : answerText
     const answerBlocks = completeBlocks(state, filler, this.blockTokens)
     const named = record['session_id'] ?? body['session_id'] ?? body['conversation'] ?? body['prompt_cache_key']
     const id = response['id'] ?? record['response_id']
-    const session = typeof named === 'string' ? named : parent?.session ?? (typeof id === 'string' && !Array.isArray(messages) ? id : null)
+    const session =
+      typeof named === 'string'
+        ? named
+        : (parent?.session ?? (typeof id === 'string' && !Array.isArray(messages) ? id : null))
     if (typeof id === 'string') {
       if (this.#chains.size >= MAX_OPEN_RESPONSES) this.#chains.delete(this.#chains.keys().next().value!)
       this.#chains.set(id, { state, blocks: [...blocks, ...answerBlocks], session: session ?? id })
     }
     return {
-      atMs: timeMs - this.#startMs, promptTokens, outputTokens,
+      atMs: timeMs - this.#startMs,
+      promptTokens,
+      outputTokens,
       blocks: Float64Array.from(promptBlocks),
       // Full-history clients send the true answer back; only a stored chain is known to continue with these blocks.
-      answerBlocks: answerText !== '' || typeof id === 'string' ? answerBlocks.slice(0, countAnswer(promptTokens, outputTokens)) : null,
+      answerBlocks:
+        answerText !== '' || typeof id === 'string'
+          ? answerBlocks.slice(0, countAnswer(promptTokens, outputTokens))
+          : null,
       session,
     }
   }
@@ -71,7 +89,8 @@ const countAnswer = (promptTokens: number, outputTokens: number): number =>
 const milliseconds = (value: JsonValue | undefined): number => {
   if (value === undefined) throw new Error("'timestamp' is missing")
   const time = typeof value === 'string' ? Date.parse(value) : value
-  if (typeof time !== 'number' || !Number.isFinite(time)) throw new Error(`'timestamp' is not a time: ${JSON.stringify(value)}`)
+  if (typeof time !== 'number' || !Number.isFinite(time))
+    throw new Error(`'timestamp' is not a time: ${JSON.stringify(value)}`)
   // Seconds since 1970 stay below 1e11 until the year 5138; milliseconds passed it in 1973.
   return typeof value === 'number' && value > 1e8 && value < 1e11 ? value * 1000 : time
 }
@@ -79,15 +98,20 @@ const milliseconds = (value: JsonValue | undefined): number => {
 const textOfResponse = (response: JsonObject): string => {
   const choice = Array.isArray(response['choices']) ? response['choices'][0] : undefined
   const message = isObject(choice) && isObject(choice['message']) ? choice['message'] : undefined
-  if (message !== undefined) return typeof message['content'] === 'string' ? message['content'] : JSON.stringify(message['tool_calls'] ?? '')
+  if (message !== undefined)
+    return typeof message['content'] === 'string' ? message['content'] : JSON.stringify(message['tool_calls'] ?? '')
   const output = response['output']
   if (!Array.isArray(output)) return ''
-  return (output as readonly JsonValue[]).map((item) => {
-    if (!isObject(item)) return ''
-    const content = Array.isArray(item['content']) ? item['content'] as readonly JsonValue[] : []
-    const text = content.map((part) => (isObject(part) && typeof part['text'] === 'string' ? part['text'] : '')).join('')
-    return item['type'] === 'function_call' ? JSON.stringify([item['name'] ?? '', item['arguments'] ?? '']) : text
-  }).join('')
+  return (output as readonly JsonValue[])
+    .map((item) => {
+      if (!isObject(item)) return ''
+      const content = Array.isArray(item['content']) ? (item['content'] as readonly JsonValue[]) : []
+      const text = content
+        .map((part) => (isObject(part) && typeof part['text'] === 'string' ? part['text'] : ''))
+        .join('')
+      return item['type'] === 'function_call' ? JSON.stringify([item['name'] ?? '', item['arguments'] ?? '']) : text
+    })
+    .join('')
 }
 
 const lengthOf = (record: JsonObject, response: JsonObject, body: JsonObject, text: string): number => {

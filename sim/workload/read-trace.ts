@@ -55,7 +55,8 @@ class MooncakeReader implements LineReader {
     const record = parseObject(line)
     const time = record['timestamp']
     if (time === undefined) throw new Error("'timestamp' is missing")
-    if (typeof time !== 'number' || !(time >= 0)) throw new Error(`'timestamp' must be milliseconds, not ${JSON.stringify(time)}`)
+    if (typeof time !== 'number' || !(time >= 0))
+      throw new Error(`'timestamp' must be milliseconds, not ${JSON.stringify(time)}`)
     const promptTokens = count(record, 'input_length', 1)
     const outputTokens = Math.max(1, count(record, 'output_length', 0))
     const ids = record['hash_ids']
@@ -63,11 +64,14 @@ class MooncakeReader implements LineReader {
     if (!Array.isArray(ids)) throw new Error("'hash_ids' must be a list")
     const blocks = Int32Array.from(ids as readonly number[])
     for (let index = 0; index < blocks.length; index++) {
-      if (blocks[index] !== ids[index] || blocks[index]! < 0) throw new Error("'hash_ids' must be whole numbers from 0 to 2147483647")
+      if (blocks[index] !== ids[index] || blocks[index]! < 0)
+        throw new Error("'hash_ids' must be whole numbers from 0 to 2147483647")
     }
     const expected = Math.ceil(promptTokens / this.blockTokens)
     if (blocks.length !== expected) {
-      throw new Error(`'hash_ids' has ${blocks.length} blocks, but ${promptTokens} tokens are ${expected} blocks of ${this.blockTokens}`)
+      throw new Error(
+        `'hash_ids' has ${blocks.length} blocks, but ${promptTokens} tokens are ${expected} blocks of ${this.blockTokens}`,
+      )
     }
     return { atMs: time, promptTokens, outputTokens, blocks, answerBlocks: null, session: null }
   }
@@ -87,18 +91,30 @@ class AzureReader implements LineReader {
     }
     const fields = line.split(',')
     if (fields.length !== 3) throw new Error(`three fields expected, found ${fields.length}`)
-    const time = Date.parse(`${fields[0]!.trim().replace(' ', 'T').replace(/(\.\d{3})\d*$/, '$1')}Z`)
+    const time = Date.parse(
+      `${fields[0]!
+        .trim()
+        .replace(' ', 'T')
+        .replace(/(\.\d{3})\d*$/, '$1')}Z`,
+    )
     if (Number.isNaN(time)) throw new Error(`'TIMESTAMP' is not a time: ${JSON.stringify(fields[0])}`)
     const fraction = /\.\d{3}(\d+)$/.exec(fields[0]!.trim()) // below a millisecond, which Date.parse would drop
     const atMs = time + (fraction === null ? 0 : Number(`0.${fraction[1]}`))
     this.#startMs ??= atMs
     const promptTokens = Number(fields[1])
     const outputTokens = Number(fields[2])
-    if (!Number.isInteger(promptTokens) || promptTokens < 1 || fields[1]!.trim() === '') throw new Error(`'ContextTokens' must be a whole number, not ${JSON.stringify(fields[1])}`)
-    if (!Number.isInteger(outputTokens) || outputTokens < 0 || fields[2]!.trim() === '') throw new Error(`'GeneratedTokens' must be a whole number, not ${JSON.stringify(fields[2])}`)
+    if (!Number.isInteger(promptTokens) || promptTokens < 1 || fields[1]!.trim() === '')
+      throw new Error(`'ContextTokens' must be a whole number, not ${JSON.stringify(fields[1])}`)
+    if (!Number.isInteger(outputTokens) || outputTokens < 0 || fields[2]!.trim() === '')
+      throw new Error(`'GeneratedTokens' must be a whole number, not ${JSON.stringify(fields[2])}`)
     const blocks = Int32Array.from({ length: Math.ceil(promptTokens / this.blockTokens) }, () => this.#nextId++)
     return {
-      atMs: atMs - this.#startMs, promptTokens, outputTokens: Math.max(1, outputTokens), blocks, answerBlocks: null, session: null,
+      atMs: atMs - this.#startMs,
+      promptTokens,
+      outputTokens: Math.max(1, outputTokens),
+      blocks,
+      answerBlocks: null,
+      session: null,
     }
   }
 }
@@ -111,8 +127,10 @@ const readerFor = (line: string): LineReader => {
     const body = isObject(record['body']) ? record['body'] : record
     if ('messages' in body || 'input' in body) return new LogReader()
   }
-  throw new Error('unknown format; known are Mooncake JSONL (hash_ids), Azure csv (TIMESTAMP,ContextTokens,GeneratedTokens) '
-    + 'and logs of Responses or Chat requests (timestamp and body)')
+  throw new Error(
+    'unknown format; known are Mooncake JSONL (hash_ids), Azure csv (TIMESTAMP,ContextTokens,GeneratedTokens) ' +
+      'and logs of Responses or Chat requests (timestamp and body)',
+  )
 }
 
 export const readTrace = async (path: string): Promise<ReadTrace> => {
@@ -144,7 +162,13 @@ export const readTrace = async (path: string): Promise<ReadTrace> => {
     lines.close()
     input.destroy()
   }
-  if (raw.length === 0 && error === null) error = new TraceError(path, Math.max(1, lineNumber), 'no requests in this file')
-  const workload = buildWorkload(basename(path), reader?.blockTokens ?? MOONCAKE_BLOCK_TOKENS, raw, reader?.notices ?? [])
+  if (raw.length === 0 && error === null)
+    error = new TraceError(path, Math.max(1, lineNumber), 'no requests in this file')
+  const workload = buildWorkload(
+    basename(path),
+    reader?.blockTokens ?? MOONCAKE_BLOCK_TOKENS,
+    raw,
+    reader?.notices ?? [],
+  )
   return { workload, error }
 }

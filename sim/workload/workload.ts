@@ -36,12 +36,14 @@ export type RawRequest = {
 /** The same workload, arriving `rate` times as fast. */
 export const atRate = (workload: Workload, rate: number): Workload => ({
   ...workload,
-  requests: rate === 1 ? workload.requests : workload.requests.map((request) => ({ ...request, atMs: request.atMs / rate })),
+  requests:
+    rate === 1 ? workload.requests : workload.requests.map((request) => ({ ...request, atMs: request.atMs / rate })),
 })
 
 /** The first so many milliseconds. */
 export const firstMilliseconds = (workload: Workload, milliseconds: number): Workload => ({
-  ...workload, requests: workload.requests.filter((request) => request.atMs < milliseconds),
+  ...workload,
+  requests: workload.requests.filter((request) => request.atMs < milliseconds),
 })
 
 /** The same prompt in front of every request, rounded down to whole blocks. */

@@ -1,5 +1,13 @@
 import { writeFile } from 'node:fs/promises'
-import { FLEET_FLAGS, FlagError, type FleetFlags, fleetFromFlags, integerList, positive, positiveInteger } from '../../sim/fleet-flags.ts'
+import {
+  FLEET_FLAGS,
+  FlagError,
+  type FleetFlags,
+  fleetFromFlags,
+  integerList,
+  positive,
+  positiveInteger,
+} from '../../sim/fleet-flags.ts'
 import type { ReadTrace } from '../../sim/workload/read-trace.ts'
 import { textOption, UsageError, type Command, type CommandInput } from './command.ts'
 import { asUsage } from './simulate.ts'
@@ -21,7 +29,12 @@ export const replay: Command = {
     first: { type: 'string', value: 'SECONDS', help: 'only the first so many seconds' },
     'shared-prompt': { type: 'string', value: 'TOKENS', help: 'the same prompt in front of every request' },
     'event-delay': { type: 'string', value: 'MS', help: 'KV events reach policies so much later (default 0: exact)' },
-    fault: { type: 'string', multiple: true, value: 'KIND:BACKEND@S[+S]', help: 'die, restart or stall, from when and how long (s)' },
+    fault: {
+      type: 'string',
+      multiple: true,
+      value: 'KIND:BACKEND@S[+S]',
+      help: 'die, restart or stall, from when and how long (s)',
+    },
     report: { type: 'string', value: 'FILE', help: 'write a self-contained HTML report' },
     json: { type: 'boolean', help: 'print figures as JSON instead of a table' },
     ...FLEET_FLAGS,
@@ -34,7 +47,10 @@ export const replay: Command = {
     const { atRate, firstMilliseconds, withSharedPrompt } = await import('../../sim/workload/workload.ts')
     const plan = await asUsage(() => {
       try {
-        return { ...readPlan(input), policies: policiesNamed(textOption(input, 'policies')?.split(',') ?? DEFAULT_POLICIES) }
+        return {
+          ...readPlan(input),
+          policies: policiesNamed(textOption(input, 'policies')?.split(',') ?? DEFAULT_POLICIES),
+        }
       } catch (cause) {
         if (cause instanceof UnknownPolicy) throw new UsageError(cause.message)
         throw cause
@@ -43,18 +59,31 @@ export const replay: Command = {
     const { workload: whole, error } = await readWorkload(input.positionals[0] ?? '')
     if (error !== null) terminal.complain(`homing replay: ${error.message}`)
     if (whole.requests.length === 0) return 1
-    if (error !== null) terminal.complain(`homing replay: partial: only the ${whole.requests.length} requests before that line`)
-    let workload = atRate(plan.firstSeconds === null ? whole : firstMilliseconds(whole, plan.firstSeconds * 1000), plan.rate)
+    if (error !== null)
+      terminal.complain(`homing replay: partial: only the ${whole.requests.length} requests before that line`)
+    let workload = atRate(
+      plan.firstSeconds === null ? whole : firstMilliseconds(whole, plan.firstSeconds * 1000),
+      plan.rate,
+    )
     if (plan.sharedTokens > 0) workload = withSharedPrompt(workload, plan.sharedTokens)
-    const fleets = await asUsage(() => plan.backends.map((count) => fleetFromFlags(input.values as FleetFlags, count, workload.blockTokens)))
+    const fleets = await asUsage(() =>
+      plan.backends.map((count) => fleetFromFlags(input.values as FleetFlags, count, workload.blockTokens)),
+    )
     for (const notice of workload.notices) terminal.complain(`note: ${notice}`)
 
     let stopped = false
-    const stop = (): void => { stopped = true }
+    const stop = (): void => {
+      stopped = true
+    }
     process.once('SIGINT', stop)
     const progress = newProgress(process.stderr, () => performance.now())
     const results = await runExperiment({
-      workload, fleets, policies: plan.policies, seeds: plan.seeds, faults: plan.faults, eventDelayMs: plan.eventDelayMs,
+      workload,
+      fleets,
+      policies: plan.policies,
+      seeds: plan.seeds,
+      faults: plan.faults,
+      eventDelayMs: plan.eventDelayMs,
       onProgress: (done, total, what) => progress.update(done, total, what),
       stopped: () => stopped,
     })
@@ -62,13 +91,28 @@ export const replay: Command = {
     process.off('SIGINT', stop)
     if (stopped) terminal.complain('homing replay: stopped; these are the finished runs')
     if (input.values['json'] === true) {
-      terminal.print(JSON.stringify({
-        trace: workload.name, requests: workload.requests.length, partial: error !== null || stopped,
-        fleets: results.map(({ backends, bound, floor, cells }) => ({
-          backends, bound, floor,
-          policies: cells.map(({ policy, estimates, wallMs }) => ({ name: policy.name, kind: policy.kind, figures: estimates, wallMs })),
-        })),
-      }, null, 2))
+      terminal.print(
+        JSON.stringify(
+          {
+            trace: workload.name,
+            requests: workload.requests.length,
+            partial: error !== null || stopped,
+            fleets: results.map(({ backends, bound, floor, cells }) => ({
+              backends,
+              bound,
+              floor,
+              policies: cells.map(({ policy, estimates, wallMs }) => ({
+                name: policy.name,
+                kind: policy.kind,
+                figures: estimates,
+                wallMs,
+              })),
+            })),
+          },
+          null,
+          2,
+        ),
+      )
     } else terminal.print(renderTable(results))
     const report = textOption(input, 'report')
     if (report !== undefined) {
@@ -87,19 +131,31 @@ const readPlan = (input: CommandInput) => {
   const first = textOption(input, 'first')
   const delay = Number(text('event-delay', '0'))
   if (!(delay >= 0)) throw new FlagError(`--event-delay must be milliseconds, not '${text('event-delay', '')}'`)
-  const faults = (input.values['fault'] as readonly string[] | undefined ?? []).map((fault) => {
+  const faults = ((input.values['fault'] as readonly string[] | undefined) ?? []).map((fault) => {
     const match = /^(die|restart|stall):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
-    if (match === null) throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart or stall`)
+    if (match === null)
+      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart or stall`)
     const backend = Number(match[2])
-    if (backend >= Math.min(...backends)) throw new FlagError(`--fault '${fault}': backends count from 0 to ${Math.min(...backends) - 1}`)
-    return { kind: match[1] as 'die' | 'restart' | 'stall', backend, atMs: 1000 * Number(match[3]), forMs: 1000 * Number(match[4] ?? 0) }
+    if (backend >= Math.min(...backends))
+      throw new FlagError(`--fault '${fault}': backends count from 0 to ${Math.min(...backends) - 1}`)
+    return {
+      kind: match[1] as 'die' | 'restart' | 'stall',
+      backend,
+      atMs: 1000 * Number(match[3]),
+      forMs: 1000 * Number(match[4] ?? 0),
+    }
   })
   return {
-    backends, faults, eventDelayMs: delay,
+    backends,
+    faults,
+    eventDelayMs: delay,
     rate: positive('rate', text('rate', '1')),
     seeds: positiveInteger('seeds', text('seeds', '1')),
     firstSeconds: first === undefined ? null : positive('first', first),
-    sharedTokens: textOption(input, 'shared-prompt') === undefined ? 0 : positiveInteger('shared-prompt', text('shared-prompt', '')),
+    sharedTokens:
+      textOption(input, 'shared-prompt') === undefined
+        ? 0
+        : positiveInteger('shared-prompt', text('shared-prompt', '')),
   }
 }
 

@@ -1,4 +1,11 @@
-import { FLEET_FLAGS, FlagError, type FleetFlags, fleetFromFlags, positive, positiveInteger } from '../../sim/fleet-flags.ts'
+import {
+  FLEET_FLAGS,
+  FlagError,
+  type FleetFlags,
+  fleetFromFlags,
+  positive,
+  positiveInteger,
+} from '../../sim/fleet-flags.ts'
 import { DEFAULT_SPEED } from '../../sim/profile.ts'
 import { textOption, UsageError, type Command } from './command.ts'
 

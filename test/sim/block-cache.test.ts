@@ -27,17 +27,19 @@ class NaiveLru {
 const chains = fc.uniqueArray(fc.integer({ min: 0, max: 25 }), { minLength: 1, maxLength: 8 })
 
 test('used as a plain LRU the cache holds and evicts exactly what a naive list does', () => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 12 }), fc.array(chains, { maxLength: 60 }), (capacity, uses) => {
-    const cache = new BlockCache(capacity)
-    const naive = new NaiveLru(capacity)
-    for (const blocks of uses) {
-      assert.equal(cache.matched(blocks), naive.matched(blocks))
-      cache.use(blocks)
-      naive.use(blocks)
-      assert.deepEqual(cache.idleIds(), naive.ids)
-      assert.equal(cache.inUse, 0)
-    }
-  }))
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 12 }), fc.array(chains, { maxLength: 60 }), (capacity, uses) => {
+      const cache = new BlockCache(capacity)
+      const naive = new NaiveLru(capacity)
+      for (const blocks of uses) {
+        assert.equal(cache.matched(blocks), naive.matched(blocks))
+        cache.use(blocks)
+        naive.use(blocks)
+        assert.deepEqual(cache.idleIds(), naive.ids)
+        assert.equal(cache.inUse, 0)
+      }
+    }),
+  )
 })
 
 test('the tail of a chain is evicted before its head', () => {
@@ -77,7 +79,9 @@ test('events tell of every block that comes and goes', () => {
   const cache = new BlockCache(2)
   const events: string[] = []
   cache.listener = {
-    stored: (id) => events.push(`+${id}`), evicted: (id) => events.push(`-${id}`), cleared: () => events.push('clear'),
+    stored: (id) => events.push(`+${id}`),
+    evicted: (id) => events.push(`-${id}`),
+    cleared: () => events.push('clear'),
   }
   cache.use([1])
   cache.use([2])

@@ -7,10 +7,22 @@ import { DEFAULT_SPEED } from '../../sim/profile.ts'
 import { newJob, type Job, type SimulatedRequest } from '../../sim/request.ts'
 import { VirtualTimeline } from '../../sim/timeline.ts'
 
-const speed = { ...DEFAULT_SPEED, prefillTokensPerSecond: 1000, decodeMsPerToken: 20, blockTokens: 100, cacheBlocks: 50, maxSequences: 5, maxBatchTokens: 200 }
+const speed = {
+  ...DEFAULT_SPEED,
+  prefillTokensPerSecond: 1000,
+  decodeMsPerToken: 20,
+  blockTokens: 100,
+  cacheBlocks: 50,
+  maxSequences: 5,
+  maxBatchTokens: 200,
+}
 
-const request = (blocks: readonly number[], promptTokens: number, outputTokens = 1, answerBlocks: readonly number[] = []): SimulatedRequest =>
-  ({ index: 0, atMs: 0, promptTokens, outputTokens, blocks, answerBlocks, session: 0, parent: -1 })
+const request = (
+  blocks: readonly number[],
+  promptTokens: number,
+  outputTokens = 1,
+  answerBlocks: readonly number[] = [],
+): SimulatedRequest => ({ index: 0, atMs: 0, promptTokens, outputTokens, blocks, answerBlocks, session: 0, parent: -1 })
 
 class Log {
   readonly lines: string[] = []
@@ -38,7 +50,11 @@ test('prefill-fifo: one prefill at a time, cached blocks are free, decode slows 
   engine.submit(log.job('c', request([1, 2, 3], 300, 1)))
   timeline.run()
   assert.deepEqual(log.lines, [
-    '300 a first, 0 cached', '400 b first, 200 cached', '400 b finished, 1 tokens', '400 c first, 300 cached', '400 c finished, 1 tokens',
+    '300 a first, 0 cached',
+    '400 b first, 200 cached',
+    '400 b finished, 1 tokens',
+    '400 c first, 300 cached',
+    '400 c finished, 1 tokens',
     '500 a finished, 11 tokens',
   ])
 })
@@ -54,7 +70,11 @@ test('prefill-fifo: a stall delays what runs and what waits; a restart fails all
   timeline.schedule(2000, () => engine.submit(log.job('c', request([1, 2, 3], 300))))
   timeline.run()
   assert.deepEqual(log.lines, [
-    '1300 a first, 0 cached', '1300 a finished, 1 tokens', '1350 b failed: gone', '2300 c first, 0 cached', '2300 c finished, 1 tokens',
+    '1300 a first, 0 cached',
+    '1300 a finished, 1 tokens',
+    '1350 b failed: gone',
+    '2300 c first, 0 cached',
+    '2300 c finished, 1 tokens',
   ])
 })
 
@@ -81,7 +101,12 @@ test('realistic: a prompt is computed in chunks of the step budget, and decoding
   timeline.run()
   // Steps from 240: 20 ms for a's token + 150 ms of prefill; then two sequences: 20 * (1 + 1/4) = 25 ms; then a alone.
   // a has 1 token at 200, 3 at 240, 4 at 410, 5 at 435, then 35 * 20 ms.
-  assert.deepEqual(log.lines, ['200 a first, 0 cached', '410 b first, 0 cached', '435 b finished, 2 tokens', '1135 a finished, 40 tokens'])
+  assert.deepEqual(log.lines, [
+    '200 a first, 0 cached',
+    '410 b first, 0 cached',
+    '435 b finished, 2 tokens',
+    '1135 a finished, 40 tokens',
+  ])
 })
 
 test('realistic: full blocks of the answer are cached for the next turn, and the last prompt token is always computed', () => {
@@ -101,38 +126,52 @@ test('realistic: full blocks of the answer are cached for the next turn, and the
 })
 
 test('realistic: with too little KV for all, jobs queue and are preempted, and each still finishes once with its pages returned', () => {
-  fc.assert(fc.property(
-    fc.array(fc.record({ prompt: fc.integer({ min: 1, max: 900 }), output: fc.integer({ min: 1, max: 500 }), at: fc.integer({ min: 0, max: 3000 }), kin: fc.integer({ min: 0, max: 3 }) }), { minLength: 1, maxLength: 25 }),
-    fc.integer({ min: 14, max: 30 }),
-    fc.option(fc.integer({ min: 0, max: 5000 })),
-    (jobs, cacheBlocks, cancelAt) => {
-      const timeline = new VirtualTimeline()
-      const engine = new BatchingEngine({ ...speed, cacheBlocks }, timeline)
-      const ended = new Map<number, number>()
-      const all = jobs.map(({ prompt, output, kin }, index) => {
-        const blocks = Array.from({ length: Math.ceil(prompt / 100) }, (_, block) => (kin * 100 + block))
-        const count = Math.floor((prompt + output) / 100) - Math.floor(prompt / 100)
-        const answer = Array.from({ length: count }, (_, block) => 10_000 + index * 100 + block)
-        return newJob(request(blocks, prompt, output, answer), {
-          firstToken: () => undefined,
-          finished: (job) => {
-            assert.equal(job.producedTokens, output)
-            ended.set(index, (ended.get(index) ?? 0) + 1)
-          },
-          failed: () => assert.fail('no job may fail'),
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          prompt: fc.integer({ min: 1, max: 900 }),
+          output: fc.integer({ min: 1, max: 500 }),
+          at: fc.integer({ min: 0, max: 3000 }),
+          kin: fc.integer({ min: 0, max: 3 }),
+        }),
+        { minLength: 1, maxLength: 25 },
+      ),
+      fc.integer({ min: 14, max: 30 }),
+      fc.option(fc.integer({ min: 0, max: 5000 })),
+      (jobs, cacheBlocks, cancelAt) => {
+        const timeline = new VirtualTimeline()
+        const engine = new BatchingEngine({ ...speed, cacheBlocks }, timeline)
+        const ended = new Map<number, number>()
+        const all = jobs.map(({ prompt, output, kin }, index) => {
+          const blocks = Array.from({ length: Math.ceil(prompt / 100) }, (_, block) => kin * 100 + block)
+          const count = Math.floor((prompt + output) / 100) - Math.floor(prompt / 100)
+          const answer = Array.from({ length: count }, (_, block) => 10_000 + index * 100 + block)
+          return newJob(request(blocks, prompt, output, answer), {
+            firstToken: () => undefined,
+            finished: (job) => {
+              assert.equal(job.producedTokens, output)
+              ended.set(index, (ended.get(index) ?? 0) + 1)
+            },
+            failed: () => assert.fail('no job may fail'),
+          })
         })
-      })
-      jobs.forEach(({ at }, index) => timeline.schedule(at, () => engine.submit(all[index]!)))
-      if (cancelAt !== null) timeline.schedule(cancelAt, () => { if (all[0]!.submittedAtMs >= 0) engine.cancel(all[0]!) })
-      timeline.run()
-      const finished = all.filter((job) => job.state === 'finished').length
-      assert.equal(finished, ended.size)
-      assert.ok([...ended.values()].every((times) => times === 1))
-      assert.equal(finished + all.filter((job) => job.state === 'cancelled').length, all.length)
-      assert.equal(engine.cache.inUse, 0)
-      assert.equal(engine.running + engine.waiting, 0)
-    },
-  ), { numRuns: 150 })
+        jobs.forEach(({ at }, index) => timeline.schedule(at, () => engine.submit(all[index]!)))
+        if (cancelAt !== null)
+          timeline.schedule(cancelAt, () => {
+            if (all[0]!.submittedAtMs >= 0) engine.cancel(all[0]!)
+          })
+        timeline.run()
+        const finished = all.filter((job) => job.state === 'finished').length
+        assert.equal(finished, ended.size)
+        assert.ok([...ended.values()].every((times) => times === 1))
+        assert.equal(finished + all.filter((job) => job.state === 'cancelled').length, all.length)
+        assert.equal(engine.cache.inUse, 0)
+        assert.equal(engine.running + engine.waiting, 0)
+      },
+    ),
+    { numRuns: 150 },
+  )
 })
 
 test('realistic: a request larger than the whole cache fails at once instead of waiting for ever', () => {
@@ -147,7 +186,11 @@ test('both engines tell how many tokens a job has produced between events', () =
   for (const Engine of [FifoEngine, BatchingEngine]) {
     const timeline = new VirtualTimeline()
     const engine = new Engine(speed, timeline)
-    const job = newJob(request([1], 100, 50), { firstToken: () => undefined, finished: () => undefined, failed: () => undefined })
+    const job = newJob(request([1], 100, 50), {
+      firstToken: () => undefined,
+      finished: () => undefined,
+      failed: () => undefined,
+    })
     engine.submit(job)
     const seen: number[] = []
     for (const at of [50, 101, 141, 381]) timeline.schedule(at, () => seen.push(engine.produced(job)))

@@ -8,7 +8,9 @@ import { readTrace } from '../../sim/workload/read-trace.ts'
 import { atRate, withSharedPrompt } from '../../sim/workload/workload.ts'
 
 let folder = ''
-before(async () => { folder = await mkdtemp(join(tmpdir(), 'homing-trace-')) })
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'homing-trace-'))
+})
 after(() => rm(folder, { recursive: true }))
 
 const read = async (text: string) => {
@@ -23,8 +25,18 @@ const mooncake = (timestamp: number, ids: readonly number[], length = ids.length
 test('Mooncake lines become requests with their blocks', async () => {
   const { workload, error } = await read(`${mooncake(0, [0, 1], 700)}\n${mooncake(3000, [0, 2, 3])}\n`)
   assert.equal(error, null)
-  assert.deepEqual(workload.requests.map(({ atMs, promptTokens, outputTokens, blocks }) => [atMs, promptTokens, outputTokens, [...Array.from(blocks)]]),
-    [[0, 700, 10, [0, 1]], [3000, 1536, 10, [0, 2, 3]]])
+  assert.deepEqual(
+    workload.requests.map(({ atMs, promptTokens, outputTokens, blocks }) => [
+      atMs,
+      promptTokens,
+      outputTokens,
+      Array.from(blocks),
+    ]),
+    [
+      [0, 700, 10, [0, 1]],
+      [3000, 1536, 10, [0, 2, 3]],
+    ],
+  )
   assert.equal(workload.blockTokens, 512)
 })
 
@@ -34,14 +46,20 @@ const BROKEN: readonly (readonly [name: string, line: string, why: RegExp])[] = 
   ['a missing length', '{"timestamp":1,"output_length":1,"hash_ids":[1]}', /'input_length' is missing/],
   ['missing blocks', '{"timestamp":1,"input_length":512,"output_length":1}', /'hash_ids' is missing/],
   ['too few blocks', mooncake(1, [1], 5000), /has 1 blocks, but 5000 tokens are 10/],
-  ['a block that is no number', '{"timestamp":1,"input_length":512,"output_length":1,"hash_ids":["x"]}', /whole numbers/],
+  [
+    'a block that is no number',
+    '{"timestamp":1,"input_length":512,"output_length":1,"hash_ids":["x"]}',
+    /whole numbers/,
+  ],
   ['a negative length', '{"timestamp":1,"input_length":-5,"output_length":1,"hash_ids":[1]}', /'input_length' must be/],
   ['times that go back', mooncake(5, [1]), /times go back: 5 ms after 10 ms/],
 ]
 
 for (const [name, line, why] of BROKEN) {
   test(`a line with ${name} ends the reading with file and line, and what came before is kept`, async () => {
-    const { workload, error } = await read(`${mooncake(0, [0])}\n\n${mooncake(10, [0, 1])}\n${line}\n${mooncake(20, [2])}\n`)
+    const { workload, error } = await read(
+      `${mooncake(0, [0])}\n\n${mooncake(10, [0, 1])}\n${line}\n${mooncake(20, [2])}\n`,
+    )
     assert.equal(error?.line, 4)
     assert.match(error.message, /trace:4: /)
     assert.match(error.message, why)
@@ -59,11 +77,19 @@ test('an unknown format is named as such, with the known ones', async () => {
 })
 
 test('Azure csv: relative times to a tenth of a microsecond, no shared blocks, no newline at the end', async () => {
-  const { workload, error } = await read('TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n2023-11-16 18:15:50.9951690,1396,109')
+  const { workload, error } = await read(
+    'TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n2023-11-16 18:15:50.9951690,1396,109',
+  )
   assert.equal(error, null)
-  assert.deepEqual(workload.requests.map(({ promptTokens }) => promptTokens), [374, 1396])
+  assert.deepEqual(
+    workload.requests.map(({ promptTokens }) => promptTokens),
+    [374, 1396],
+  )
   assert.ok(Math.abs(workload.requests[1]!.atMs - 4314.579) < 0.001)
-  assert.deepEqual(workload.requests.map(({ blocks }) => blocks.length), [1, 3])
+  assert.deepEqual(
+    workload.requests.map(({ blocks }) => blocks.length),
+    [1, 3],
+  )
   const bad = await read('TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,,44\n')
   assert.match(bad.error?.message ?? '', /trace:2: 'ContextTokens'/)
 })
@@ -86,12 +112,19 @@ test('a log of Chat requests: full histories share blocks and continue each othe
   // The answer's blocks are the next prompt's blocks in that place.
   const from = Math.floor(first!.promptTokens / 64)
   assert.ok(first!.answerBlocks.length > 1)
-  assert.deepEqual(Array.from(first!.answerBlocks), Array.from(second!.blocks).slice(from, from + first!.answerBlocks.length))
+  assert.deepEqual(
+    Array.from(first!.answerBlocks),
+    Array.from(second!.blocks).slice(from, from + first!.answerBlocks.length),
+  )
 })
 
 test('a log of Responses requests: previous_response_id continues the chain that it names', async () => {
   const lines = [
-    { timestamp: 1, body: { input: 'x'.repeat(1000) }, response: { id: 'r1', output: [{ type: 'message', content: [{ type: 'output_text', text: 'y'.repeat(800) }] }] } },
+    {
+      timestamp: 1,
+      body: { input: 'x'.repeat(1000) },
+      response: { id: 'r1', output: [{ type: 'message', content: [{ type: 'output_text', text: 'y'.repeat(800) }] }] },
+    },
     { timestamp: 2, body: { input: 'more', previous_response_id: 'r1' } },
   ]
   const { workload } = await read(lines.map((line) => JSON.stringify(line)).join('\n'))
@@ -103,15 +136,30 @@ test('a log of Responses requests: previous_response_id continues the chain that
 
 test('a log line without body or time is an error with its line', async () => {
   const good = JSON.stringify({ timestamp: 1, messages: [{ role: 'user', content: 'hello' }] })
-  assert.match((await read(`${good}\n${JSON.stringify({ timestamp: 2, body: {} })}\n`)).error?.message ?? '', /trace:2: neither 'messages' nor 'input'/)
-  assert.match((await read(`${good}\n${JSON.stringify({ messages: [] })}\n`)).error?.message ?? '', /trace:2: 'timestamp' is missing/)
+  assert.match(
+    (await read(`${good}\n${JSON.stringify({ timestamp: 2, body: {} })}\n`)).error?.message ?? '',
+    /trace:2: neither 'messages' nor 'input'/,
+  )
+  assert.match(
+    (await read(`${good}\n${JSON.stringify({ messages: [] })}\n`)).error?.message ?? '',
+    /trace:2: 'timestamp' is missing/,
+  )
 })
 
 test('lineage: a trunk that three sessions share makes nobody a parent, a private prefix does', async () => {
-  const { workload } = await read([
-    mooncake(0, [0, 10]), mooncake(1, [0, 20]), mooncake(2, [0, 30]), mooncake(3, [0, 40]), mooncake(4, [0, 10, 11]),
-  ].join('\n'))
-  assert.deepEqual(workload.requests.map(({ parent }) => parent), [-1, 0, 1, -1, 0])
+  const { workload } = await read(
+    [
+      mooncake(0, [0, 10]),
+      mooncake(1, [0, 20]),
+      mooncake(2, [0, 30]),
+      mooncake(3, [0, 40]),
+      mooncake(4, [0, 10, 11]),
+    ].join('\n'),
+  )
+  assert.deepEqual(
+    workload.requests.map(({ parent }) => parent),
+    [-1, 0, 1, -1, 0],
+  )
   assert.equal(workload.requests[4]!.session, workload.requests[0]!.session)
 })
 
@@ -123,9 +171,15 @@ test('lineage: an answer takes the blocks that its continuation has in that plac
 
 test('a workload can be sped up, and a shared prompt can be put in front of every request', async () => {
   const { workload } = await read(`${mooncake(0, [0])}\n${mooncake(3000, [0, 1])}\n`)
-  assert.deepEqual(atRate(workload, 2.5).requests.map(({ atMs }) => atMs), [0, 1200])
+  assert.deepEqual(
+    atRate(workload, 2.5).requests.map(({ atMs }) => atMs),
+    [0, 1200],
+  )
   const shared = withSharedPrompt(workload, 1100).requests
-  assert.deepEqual(shared.map(({ promptTokens }) => promptTokens), [1536, 2048])
+  assert.deepEqual(
+    shared.map(({ promptTokens }) => promptTokens),
+    [1536, 2048],
+  )
   assert.deepEqual(Array.from(shared[1]!.blocks).slice(0, 2), Array.from(shared[0]!.blocks).slice(0, 2))
 })
 
@@ -140,7 +194,10 @@ test('agent loops: the same seed gives the same trace, times ascend, prompts gro
     previous = request.atMs
     if (request.parent < 0) continue
     const parent = workload.requests[request.parent]!
-    const chain = [...Array.from(parent.blocks).slice(0, Math.floor(parent.promptTokens / 64)), ...Array.from(parent.answerBlocks)]
+    const chain = [
+      ...Array.from(parent.blocks).slice(0, Math.floor(parent.promptTokens / 64)),
+      ...Array.from(parent.answerBlocks),
+    ]
     if (chain.every((id, index) => request.blocks[index] === id)) grown++
   }
   assert.ok(grown > workload.requests.length / 2)

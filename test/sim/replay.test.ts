@@ -18,12 +18,22 @@ const small = agentLoops({ sessions: 14, turns: 6, everySeconds: 4, seed: 2 })
 const fleet = (profile: 'prefill-fifo' | 'realistic', backends: number, cacheBlocks = 3000): BackendSpec[] =>
   uniformFleet(profile, backends, { blockTokens: 64, cacheBlocks })
 
-const raw = (atMs: number, blocks: readonly number[], outputTokens = 1) =>
-  ({ atMs, promptTokens: blocks.length * 512, outputTokens, blocks, answerBlocks: null, session: null })
+const raw = (atMs: number, blocks: readonly number[], outputTokens = 1) => ({
+  atMs,
+  promptTokens: blocks.length * 512,
+  outputTokens,
+  blocks,
+  answerBlocks: null,
+  session: null,
+})
 
 /** Two conversations of two turns and a stranger, at 1,024 tokens/s: half a second a block. */
 const TINY = buildWorkload('tiny', 512, [
-  raw(0, [1, 2, 3, 4]), raw(0, [1, 12, 13, 14]), raw(500, [1, 22]), raw(6000, [1, 2, 3, 4, 5]), raw(6000, [1, 12, 13, 14, 15]),
+  raw(0, [1, 2, 3, 4]),
+  raw(0, [1, 12, 13, 14]),
+  raw(500, [1, 22]),
+  raw(6000, [1, 2, 3, 4, 5]),
+  raw(6000, [1, 12, 13, 14, 15]),
 ])
 const TINY_FLEET = uniformFleet('prefill-fifo', 2, { prefillTokensPerSecond: 1024 })
 
@@ -40,7 +50,10 @@ for (const [name, ttftSeconds, backends] of RECORDED) {
     for (let seed = 1; seed < 200; seed++) {
       const run = await replay({ workload: TINY, fleet: TINY_FLEET, policy: policy(name), seed })
       if (!backends.every((backend, index) => run.backendOf[index] === backend)) continue
-      assert.deepEqual(Array.from(run.ttftMs, (ms) => ms / 1000), ttftSeconds)
+      assert.deepEqual(
+        Array.from(run.ttftMs, (ms) => ms / 1000),
+        ttftSeconds,
+      )
       return
     }
     assert.fail(`no seed gives the order ${backends.join(', ')}`)
@@ -67,7 +80,8 @@ for (const profile of ['prefill-fifo', 'realistic'] as const) {
       }
       const { meanTtftSeconds } = summarise(run, DEFAULT_SPEED.prefillTokensPerSecond)
       // The realistic profile caches answers too, which the bound does not count.
-      if (profile === 'prefill-fifo') assert.ok(meanTtftSeconds >= summariseBound(small, boundOf(small, specs)).meanTtftSeconds)
+      if (profile === 'prefill-fifo')
+        assert.ok(meanTtftSeconds >= summariseBound(small, boundOf(small, specs)).meanTtftSeconds)
     })
   }
 
@@ -83,21 +97,36 @@ for (const profile of ['prefill-fifo', 'realistic'] as const) {
 
   test(`${profile}: a backend that dies, one that stalls and one that restarts lose no request`, async () => {
     const faults: Fault[] = [
-      { atMs: 10_000, backend: 0, kind: 'die', forMs: 30_000 }, { atMs: 15_000, backend: 1, kind: 'stall', forMs: 5000 },
+      { atMs: 10_000, backend: 0, kind: 'die', forMs: 30_000 },
+      { atMs: 15_000, backend: 1, kind: 'stall', forMs: 5000 },
       { atMs: 25_000, backend: 2, kind: 'restart', forMs: 0 },
     ]
     for (const one of POLICIES) {
       const run = await replay({ workload: small, fleet: fleet(profile, 3), policy: one, seed: 1, faults })
-      assert.ok(run.answers.every((count) => count === 1), one.name)
+      assert.ok(
+        run.answers.every((count) => count === 1),
+        one.name,
+      )
       for (const { index, atMs } of small.requests) {
-        if (atMs > 10_000 && atMs < 40_000) assert.ok(run.backendOf[index] !== 0 || run.ttftMs[index]! + atMs >= 40_000, `${one.name} used a dead backend`)
+        if (atMs > 10_000 && atMs < 40_000)
+          assert.ok(
+            run.backendOf[index] !== 0 || run.ttftMs[index]! + atMs >= 40_000,
+            `${one.name} used a dead backend`,
+          )
       }
     }
   })
 }
 
 test('late KV events make exact knowledge worse, never wrong: every request is still answered once', async () => {
-  const run = (eventDelayMs: number) => replay({ workload: small, fleet: fleet('realistic', 3), policy: policy('mooncake-min-ttft'), seed: 1, eventDelayMs })
+  const run = (eventDelayMs: number) =>
+    replay({
+      workload: small,
+      fleet: fleet('realistic', 3),
+      policy: policy('mooncake-min-ttft'),
+      seed: 1,
+      eventDelayMs,
+    })
   const [exact, late] = [await run(0), await run(60_000)]
   assert.ok(late.answers.every((count) => count === 1))
   assert.ok(summarise(late, 8000).hitRate < summarise(exact, 8000).hitRate)
@@ -117,13 +146,17 @@ test('intervals are Student t over the seeds', () => {
 })
 
 test('a policy that does not exist is refused with the list of those that do', () => {
-  assert.throws(() => policiesNamed(['homing', 'best']), /unknown policy 'best'; there are: random, round-robin, .*homing-exact/)
+  assert.throws(
+    () => policiesNamed(['homing', 'best']),
+    /unknown policy 'best'; there are: random, round-robin, .*homing-exact/,
+  )
   assert.equal(policiesNamed(['all', 'homing']).length, POLICIES.length)
 })
 
 /** The published table was measured on this trace; without it there is nothing to compare. */
 const TRACE = ['../../../shared/data/', '../../../../shared/data/', '../../../../../shared/data/']
-  .map((up) => fileURLToPath(new URL(`${up}mooncake-conversation-part1.jsonl`, import.meta.url))).find((path) => existsSync(path))
+  .map((up) => fileURLToPath(new URL(`${up}mooncake-conversation-part1.jsonl`, import.meta.url)))
+  .find((path) => existsSync(path))
 
 const PUBLISHED = [
   { backends: 8, bound: 1.08, roundRobin: 3.09, minTtft: 1.26, lateBinding: 1.16 },
@@ -132,22 +165,32 @@ const PUBLISHED = [
   { backends: 4, bound: 2.07, roundRobin: 127, minTtft: 10.0, lateBinding: 2.76 },
 ]
 
-test('the published table of the Mooncake conversation comes out again', {
-  skip: TRACE === undefined ? 'SKIPPED: shared/data/mooncake-conversation-part1.jsonl is not here' : false,
-}, async () => {
-  const { workload, error } = await readTrace(TRACE!)
-  assert.equal(error, null)
-  assert.equal(workload.requests.length, 6011)
-  for (const { backends, bound, roundRobin, minTtft, lateBinding } of PUBLISHED) {
-    const specs = uniformFleet('prefill-fifo', backends)
-    const near = (measured: number, published: number, tolerance: number, what: string): void =>
-      assert.ok(Math.abs(measured / published - 1) <= tolerance, `${what} at ${backends} backends: ${measured}, published ${published}`)
-    const of = async (name: string): Promise<number> =>
-      summarise(await replay({ workload: workload satisfies Workload, fleet: specs, policy: policy(name), seed: 1 }), 8000).meanTtftSeconds
-    near(summariseBound(workload, boundOf(workload, specs)).meanTtftSeconds, bound, 0.005, 'bound')
-    near(await of('round-robin'), roundRobin, 0.005, 'round robin')
-    // Ties are broken by lot, and the overloaded fleet magnifies it.
-    near(await of('mooncake-min-ttft'), minTtft, 0.05, 'minimum TTFT')
-    near(await of('late-binding-prototype'), lateBinding, backends === 4 ? 0.12 : 0.04, 'late binding')
-  }
-})
+test(
+  'the published table of the Mooncake conversation comes out again',
+  {
+    skip: TRACE === undefined ? 'SKIPPED: shared/data/mooncake-conversation-part1.jsonl is not here' : false,
+  },
+  async () => {
+    const { workload, error } = await readTrace(TRACE!)
+    assert.equal(error, null)
+    assert.equal(workload.requests.length, 6011)
+    for (const { backends, bound, roundRobin, minTtft, lateBinding } of PUBLISHED) {
+      const specs = uniformFleet('prefill-fifo', backends)
+      const near = (measured: number, published: number, tolerance: number, what: string): void =>
+        assert.ok(
+          Math.abs(measured / published - 1) <= tolerance,
+          `${what} at ${backends} backends: ${measured}, published ${published}`,
+        )
+      const of = async (name: string): Promise<number> =>
+        summarise(
+          await replay({ workload: workload satisfies Workload, fleet: specs, policy: policy(name), seed: 1 }),
+          8000,
+        ).meanTtftSeconds
+      near(summariseBound(workload, boundOf(workload, specs)).meanTtftSeconds, bound, 0.005, 'bound')
+      near(await of('round-robin'), roundRobin, 0.005, 'round robin')
+      // Ties are broken by lot, and the overloaded fleet magnifies it.
+      near(await of('mooncake-min-ttft'), minTtft, 0.05, 'minimum TTFT')
+      near(await of('late-binding-prototype'), lateBinding, backends === 4 ? 0.12 : 0.04, 'late binding')
+    }
+  },
+)

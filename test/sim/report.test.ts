@@ -10,7 +10,14 @@ import { newProgress } from '../../sim/report/progress.ts'
 const terminal = () => {
   const out: string[] = []
   const err: string[] = []
-  return { out, err, env: {}, version: '0', print: (text: string) => void out.push(text), complain: (text: string) => void err.push(text) }
+  return {
+    out,
+    err,
+    env: {},
+    version: '0',
+    print: (text: string) => void out.push(text),
+    complain: (text: string) => void err.push(text),
+  }
 }
 
 const homing = async (...args: string[]) => {
@@ -31,7 +38,10 @@ test('homing replay prints a table with the bound for each fleet', async () => {
 
 test('homing replay --json gives every figure, with intervals when there are several seeds', async () => {
   const { out } = await homing(TRACE, '--policies', 'p2c', '--backends', '3', '--seeds', '3', '--json')
-  const body = JSON.parse(out) as { partial: boolean; fleets: { policies: { name: string; figures: Record<string, { mean: number; half: number }> }[] }[] }
+  const body = JSON.parse(out) as {
+    partial: boolean
+    fleets: { policies: { name: string; figures: Record<string, { mean: number; half: number }> }[] }[]
+  }
   assert.equal(body.partial, false)
   const [policy] = body.fleets[0]!.policies
   assert.equal(policy!.name, 'p2c')
@@ -48,7 +58,15 @@ test('the report is one file with pictures that fetches nothing and runs nothing
     assert.match(html, /^<!doctype html>/)
     assert.doesNotMatch(html, /<script|<link|src=|https?:|url\(|@import|NaN|undefined|Infinity/)
     assert.ok((html.match(/<svg /g)?.length ?? 0) >= 7)
-    for (const word of ['round-robin', 'homing', 'Hit rate over the trace', 'Time to first token', 'Load over time', 'moved away', 'saved']) {
+    for (const word of [
+      'round-robin',
+      'homing',
+      'Hit rate over the trace',
+      'Time to first token',
+      'Load over time',
+      'moved away',
+      'saved',
+    ]) {
       assert.ok(html.includes(word), word)
     }
   } finally {
@@ -91,14 +109,32 @@ test('flags that cannot be used are refused with what would do', async () => {
 test('progress is a bar on a terminal and one line a step elsewhere', () => {
   let written = ''
   let nowMs = 0
-  const bar = newProgress({ isTTY: true, write: (text) => { written += text } }, () => nowMs)
+  const bar = newProgress(
+    {
+      isTTY: true,
+      write: (text) => {
+        written += text
+      },
+    },
+    () => nowMs,
+  )
   bar.update(1, 4, 'a')
   bar.update(2, 4, 'a')
   nowMs = 150
   bar.update(4, 4, 'a')
-  assert.deepEqual(written.split('\r').slice(1), ['[######------------------]  25 %  a', '[########################] 100 %  a'])
+  assert.deepEqual(written.split('\r').slice(1), [
+    '[######------------------]  25 %  a',
+    '[########################] 100 %  a',
+  ])
   written = ''
-  const lines = newProgress({ write: (text) => { written += text } }, () => 0)
+  const lines = newProgress(
+    {
+      write: (text) => {
+        written += text
+      },
+    },
+    () => 0,
+  )
   for (const what of ['a', 'a', 'b']) lines.update(1, 2, what)
   lines.end()
   assert.equal(written, 'a ...\nb ...\n')
