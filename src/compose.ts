@@ -15,6 +15,7 @@ import type { ResponseStore } from './conversation/response-store.ts'
 import { SessionIndex } from './conversation/session-index.ts'
 import { openSqliteStore } from './conversation/sqlite-store.ts'
 import { Ledger } from './fleet/ledger.ts'
+import { MetricsProbe } from './fleet/metrics-probe.ts'
 import { createProbeGet, ProbeConnections } from './fleet/probe-get.ts'
 import { BackendRegistry } from './fleet/registry.ts'
 import { systemAfter } from './fleet/timers.ts'
@@ -78,7 +79,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const wallMs = (): number => Date.now()
   const startedMs = nowMs()
   // buffered: one write per line would be a sixth of a turn's cost; what is left is written at the latest after LOG_FLUSH_MS
-  const logSink = pino.destination({ fd: 1, sync: false, minLength: 8192 })
+  const logSink = pino.destination({ fd: 1, sync: false, minLength: 16_000 })
   const log = pino({ level: config.log.level, base: null }, logSink)
   const flushLog = setInterval(() => logSink.flush(), LOG_FLUSH_MS).unref()
   const ids = new Ids(wallMs)
@@ -88,10 +89,16 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   // fleet
   const probeConnections = new ProbeConnections()
+  const probeGet = createProbeGet({ dispatcherFor: probeConnections.dispatcherFor, timeoutMs: 3000 })
   const registry = new BackendRegistry({
-    get: createProbeGet({ dispatcherFor: probeConnections.dispatcherFor, timeoutMs: 3000 }), nowMs, after: systemAfter, random: Math.random,
+    get: probeGet, nowMs, after: systemAfter, random: Math.random,
   })
   const ledger = new Ledger({ nowMs })
+
+  const metricsProbe = new MetricsProbe({
+    backends: () => registry.list(), get: probeGet, nowMs, after: systemAfter, random: Math.random,
+    onRestart: (backend, why) => registry.noteRestart(backend, why),
+  })
 
   // kv, learn, schedule
   const index = new BlockIndex({ maxBytes: BOUNDS.blockIndexBytes, nowMs })
@@ -212,7 +219,11 @@ export async function startGateway(config: Config, options: { readonly version: 
     },
     load: (backend) => {
       const { running, queuedTokens } = load(backend)
-      return { running_requests: running, queued_prefill_tokens: queuedTokens, cached_blocks: index.blocks(backend.index) }
+      const scraped = metricsProbe.load(backend)
+      return {
+        running_requests: running, queued_prefill_tokens: queuedTokens,
+        engine_running_requests: scraped?.running ?? null, engine_waiting_requests: scraped?.waiting ?? null, cached_blocks: index.blocks(backend.index),
+      }
     },
     receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,
     affinity: (turn) => affinity.scoresOf(turn),
@@ -248,6 +259,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     throw error
   })
   registry.start()
+  metricsProbe.start()
   void registry.firstProbeDone.then(() => {
     firstProbeDone = true
   })
@@ -275,6 +287,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     clearInterval(sweep)
     clearInterval(flushLog)
     registry.close()
+    metricsProbe.close()
     await Promise.all([connections.close(), probeConnections.close()])
     await store.close()
     logSink.flushSync()
@@ -298,6 +311,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       closing = true
       server.close()
       server.closeAllConnections()
+      logSink.flushSync()
     },
   }
 }

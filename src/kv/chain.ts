@@ -92,7 +92,7 @@ export class PrefixChain implements BlockChain {
       }
     }
     shared.used = at
-    return new PrefixChain(shared, this.length + newBlocks, total, pending.slice(end), this.#seedLow, this.#seedHigh)
+    return new PrefixChain(shared, this.length + newBlocks, total, detached(pending.slice(end)), this.#seedLow, this.#seedHigh)
   }
 
   /** A number that names the whole-block prefix of `blocks` blocks: 53 bits, fit for a Map key. */
@@ -111,6 +111,12 @@ export class PrefixChain implements BlockChain {
     words.set(shared.words.subarray(0, start))
     return { words, used: start }
   }
+}
+
+/** A copy: a slice would keep the whole text alive for as long as the chain. */
+function detached(tail: string): string {
+  const bytes = scratchBytes.write(tail, 'utf16le')
+  return scratchBytes.toString('utf16le', 0, bytes)
 }
 
 const mixLow = (hash: number, word: number): number => {

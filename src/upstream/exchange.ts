@@ -41,6 +41,7 @@ export function openExchange(
   let abortRequested = false
 
   const watched: Watched = {
+    place: -1,
     deadlineMs: timeouts.firstTokenMs === null ? Infinity : ports.nowMs() + timeouts.firstTokenMs,
     onSilent: () => {
       silent = true
