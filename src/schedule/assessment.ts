@@ -29,6 +29,7 @@ export class Assessment {
   #board = newBoard(16)
   #seen = new Float64Array(16)
   #order = new Int32Array(16)
+  #blocks = new Int32Array(16)
   request!: SchedulingRequest
 
   constructor(ports: AssessmentPorts) {
@@ -53,18 +54,19 @@ export class Assessment {
       this.#board = newBoard(2 * backends.length)
       this.#seen = new Float64Array(2 * backends.length)
       this.#order = new Int32Array(2 * backends.length)
+      this.#blocks = new Int32Array(2 * backends.length)
     }
     this.#seen.fill(-1, 0, backends.length)
     const { chain, promptTokens } = request
     const tokensPerBlock = chain.totalCharacters === 0 ? 0 : (chain.blockCharacters * promptTokens) / chain.totalCharacters
-    let warmest = -1
     let most = 0
     for (let position = 0; position < backends.length; position++) {
       const blocks = index.cachedBlocks(chain, backends[position]!.index)
       this.#board.cachedTokens[position] = this.#tokens(blocks, tokensPerBlock, position)
-      if (blocks > most) [warmest, most] = [position, blocks]
+      this.#blocks[position] = blocks
+      if (blocks > most) most = blocks
     }
-    const trunk = warmest < 0 ? NO_TRUNK : index.trunk(chain, backends[warmest]!.index)
+    const trunk = this.#trunk(most)
     this.#situation = {
       request,
       candidates: backends,
@@ -77,7 +79,7 @@ export class Assessment {
     this.#terms = scorers.map((scorer) => scorer.prepare(this.#situation))
   }
 
-  /** `price`: what a second of prefill counts, since it delays those who wait as well. */
+  /** `price`: what a second of prefill counts, now or later, since it delays those who wait as well. */
   weigh(price: number): void {
     const { index, ledger } = this.#ports
     const { chain } = this.request
@@ -99,22 +101,25 @@ export class Assessment {
         regretSeconds[position] = regret(backend, position)
       }
       waitSeconds[position] = wait(backend, position)
-      costSeconds[position] = waitSeconds[position]! + price * prefillSeconds[position]! + decodeSeconds[position]! + regretSeconds[position]!
+      costSeconds[position] = waitSeconds[position]! + decodeSeconds[position]! + price * (prefillSeconds[position]! + regretSeconds[position]!)
     }
   }
 
   /** Position of the least cost among candidates that `usable` accepts; ties are drawn by lot. -1 for none. */
   cheapest(random: () => number, usable: (backend: Backend) => boolean): number {
-    const { costSeconds } = this.#board
+    const { costSeconds, prefillSeconds } = this.#board
     const { backends } = this.#found
     let least = Infinity
+    let bound = Infinity
     for (let position = 0; position < backends.length; position++) {
-      if (costSeconds[position]! < least && usable(backends[position]!)) least = costSeconds[position]!
+      if (costSeconds[position]! >= least || !usable(backends[position]!)) continue
+      least = costSeconds[position]!
+      bound = least + TIE_SECONDS + TIE_SHARE * prefillSeconds[position]!
     }
     let chosen = -1
     let tied = 0
     for (let position = 0; position < backends.length; position++) {
-      if (costSeconds[position]! > least + TIE_SECONDS || !usable(backends[position]!)) continue
+      if (costSeconds[position]! > bound || !usable(backends[position]!)) continue
       tied++
       if (tied === 1 || random() * tied < 1) chosen = position
     }
@@ -147,6 +152,23 @@ export class Assessment {
       queuedMs,
       decideMicroseconds,
     }
+  }
+
+  /** Sessions that go on from a shared prefix are counted over all backends that hold as much of this chain. */
+  #trunk(most: number): { readonly blocks: number; readonly fanOut: number } {
+    const { backends } = this.#found
+    let shared = 0
+    let fanOut = 0
+    let asked = 0
+    for (let position = 0; position < backends.length && asked < TRUNK_HOLDERS && most > 0; position++) {
+      if (this.#blocks[position] !== most) continue
+      asked++
+      const there = this.#ports.index.trunk(this.request.chain, backends[position]!.index)
+      if (there.blocks < shared) continue
+      fanOut = there.blocks > shared ? there.fanOut : fanOut + there.fanOut
+      shared = there.blocks
+    }
+    return shared === 0 ? NO_TRUNK : { blocks: shared, fanOut }
   }
 
   /** At least one token is always computed. */
@@ -208,10 +230,13 @@ function newBoard(size: number) {
 }
 
 const NOTHING: Candidates = { backends: [], filteredOut: [] }
+/** Holders asked for the fan-out of a shared prefix: it need not be exact once it is large. */
+const TRUNK_HOLDERS = 8
 const NO_TRUNK = { blocks: 0, fanOut: 1 } as const
 /** Candidates in a decision: enough for failover and for a receipt, and no more objects than that. */
 const LISTED = 16
-/** Differences below half a millisecond are smaller than any prediction error. */
+/** Differences below half a millisecond, or a fiftieth of the turn's work, are smaller than any prediction error. */
 const TIE_SECONDS = 0.0005
+const TIE_SHARE = 0.02
 /** Share of a prompt that its parent turn is taken to have left at home when nobody knows. */
 const ASSUMED_AT_HOME = 0.8

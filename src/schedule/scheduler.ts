@@ -29,7 +29,7 @@ export type SchedulerPorts = {
 }
 
 /**
- * Places turns: J(b) = wait + price * prefill(uncached) + decode + regret, in seconds, least first (DESIGN.md section 6).
+ * Places turns: J(b) = wait + decode + price * (prefill(uncached) + regret), in seconds, least first (DESIGN.md section 6).
  *
  * Late binding: while the cheapest backend of a turn is busy, the turn waits here and not in the engine's queue. When
  * something changes (a first token, an end, an arrival) every waiting turn is weighed again, home's remaining work
@@ -48,6 +48,7 @@ export class Scheduler {
   /** Backends promised to a turn whose `begin` has not come yet, and since when. */
   readonly #promised = new Map<number, number>()
   #pumping = false
+  #stopLooking: (() => void) | null = null
 
   constructor(ports: SchedulerPorts) {
     const { index, ledger, latency, outputLength } = ports
@@ -66,7 +67,7 @@ export class Scheduler {
     const started = performance.now() // how long deciding takes is measured, not simulated
     const assessment = this.#immediate
     assessment.begin(request, fleet.list())
-    assessment.weigh(this.#price())
+    assessment.weigh(this.#price(this.#room.size))
     if (after === undefined || policy !== undefined) return this.#grant(assessment, this.#choose(assessment), 0, started)
     const cheapest = assessment.cheapest(this.#ports.random, ALWAYS)
     const holdMs = Math.min(HOLD_MS, HOLD_SHARE * 1000 * assessment.board.prefillSeconds[cheapest]!)
@@ -81,7 +82,7 @@ export class Scheduler {
     const started = performance.now()
     const assessment = this.#immediate
     assessment.begin(request, backends)
-    assessment.weigh(this.#price())
+    assessment.weigh(this.#price(this.#room.size))
     const chosen = assessment.cheapest(this.#ports.random, ALWAYS)
     return assessment.decision(chosen, null, 0, 1000 * (performance.now() - started))
   }
@@ -170,7 +171,17 @@ export class Scheduler {
       }
       signal?.addEventListener('abort', cancelled, { once: true })
       this.#room.enter(turn)
+      if (this.#room.size === 1) this.#lookIn(after)
       if (holdMs === 0) this.#pump()
+    })
+  }
+
+  /** A backend that stalls tells nobody: while turns wait they are weighed again every second, events or not. */
+  #lookIn(after: After): void {
+    this.#stopLooking?.()
+    this.#stopLooking = after(LOOK_AGAIN_MS, () => {
+      this.#pump()
+      if (this.#room.size > 0) this.#lookIn(after)
     })
   }
 
@@ -180,13 +191,16 @@ export class Scheduler {
     this.#pumping = true
     while (this.#room.size > 0 && this.#startOne());
     this.#pumping = false
+    if (this.#room.size > 0) return
+    this.#stopLooking?.()
+    this.#stopLooking = null
   }
 
   #startOne(): boolean {
     const started = performance.now()
     const { nowMs, random, maxWaitMs } = this.#ports
     const now = nowMs()
-    const price = this.#price()
+    const price = this.#price(this.#room.size - 1)
     const leastServed = this.#room.leastServed(now)
     let first: WaitingTurn | null = null
     let firstPosition = -1
@@ -196,14 +210,16 @@ export class Scheduler {
       if (++looked > WINDOW) break
       if (now < turn.notBeforeMs) continue
       const { assessment } = turn
-      if (now - turn.lookedMs > LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
+      if (now - turn.lookedMs >= LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
       assessment.weigh(price)
       const position = assessment.cheapest(random, SERVING)
       if (position < 0) continue
       const overdue = now - turn.enteredMs >= (maxWaitMs ?? MAX_WAIT_MS)
       if (!overdue && !this.#isFree(assessment.candidates[position]!)) continue
       const work = assessment.board.prefillSeconds[position]!
-      const order = overdue ? -Infinity : this.#room.order(turn, work, leastServed, now)
+      const cached = assessment.board.cachedTokens[position]!
+      const saved = (work * cached) / Math.max(1, assessment.request.promptTokens - cached)
+      const order = overdue ? -Infinity : this.#room.order(turn, work, saved, leastServed, now)
       if (first !== null && order >= firstOrder) continue
       ;[first, firstPosition, firstOrder] = [turn, position, order]
       if (overdue) break
@@ -236,8 +252,8 @@ export class Scheduler {
     return ledger.beforeFirstToken(backend.index) === 0 || ledger.waitSeconds(backend.index) <= SLACK_SECONDS
   }
 
-  #price(): number {
-    return 1 + STAY + CROWDING * (this.#room.size / Math.max(1, this.#ports.fleet.list().length))
+  #price(others: number): number {
+    return 1 + STAY + (CROWDING * others) / Math.max(1, this.#ports.fleet.list().length)
   }
 }
 
@@ -253,12 +269,12 @@ const MAX_WAIT_MS = 30_000
  * A turn may follow work that ends within this: waiting would save it no more, and the engine's idle moment between
  * two turns costs as much.
  */
-const SLACK_SECONDS = 0.02
+const SLACK_SECONDS = 0.005
 /** A turn is held for a hundredth of its own prefill, 5 ms at most: those that arrive together are weighed together. */
 const HOLD_SHARE = 0.01
 const HOLD_MS = 5
 /** Prices from the Mooncake conversation trace (docs/scorers.md): flat between half and twice these values. */
-const STAY = 0.5
+const STAY = 0.3
 const CROWDING = 2
 /** Turns weighed at each change: the first in the room. More than this many wait only where nothing helps. */
 const WINDOW = 512
