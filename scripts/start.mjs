@@ -150,8 +150,8 @@ async function realFleet(dir, living) {
     return { urls: engines.map(({ url }) => url), text }
   } catch (error) {
     if (!(error instanceof EngineUnavailable)) throw error
-    const offer = canSimulate() ? 'A simulated fleet (no real model) can be had with: npm start -- --simulated' : 'This build has no simulated fleet to offer instead.'
-    throw new Error(`${error.message}. ${offer} Or name your own engine: npm start -- --backend http://HOST:PORT`, { cause: error })
+    const offer = canSimulate() ? 'A simulated fleet (no real model) can be had with: npm start -- --simulated;' : 'This build has no simulated fleet to offer instead;'
+    throw new Error(`${error.message}. ${offer} your own engine with: npm start -- --backend http://HOST:PORT`, { cause: error })
   }
 }
 

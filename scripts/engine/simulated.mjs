@@ -14,7 +14,7 @@ const FIRST_PORT = 18_851
 /** @param {{ dir: string, count: number, program: string, signal?: AbortSignal }} options */
 export async function startSimulated({ dir, count, program, signal }) {
   const before = readRecord(dir)
-  const base = await firstOfFree(count, before.ports[0] ?? FIRST_PORT)
+  const base = await firstOfFree(count, before.simulatedPort ?? FIRST_PORT)
   const ports = Array.from({ length: count }, (_, i) => base + i)
   mkdirSync(join(dir, 'engines'), { recursive: true })
   const log = openSync(join(dir, 'engines', 'simulated.log'), 'w')
@@ -25,7 +25,8 @@ export async function startSimulated({ dir, count, program, signal }) {
   child.once('exit', () => (ended = true))
   const identity = processIdentity(child.pid) ?? ''
   const engines = ports.map(port => ({ id: `127.0.0.1:${port}`, port, url: `http://127.0.0.1:${port}`, pid: child.pid, identity, kind: 'simulated' }))
-  writeRecord(dir, { ...before, ports, engines })
+  // The ports of the real fleet stay remembered: they are its backends' ids.
+  writeRecord(dir, { ...before, simulatedPort: base, engines })
   try {
     for (const engine of engines) {
       while ((await askModels(engine.url)) === null) {
