@@ -53,12 +53,8 @@ export type Replay = {
   readonly preemptions: number
   /** Prompt tokens that each backend computed. */
   readonly work: Float64Array
-  /** Requests at each backend (waiting or before their first token), [sample * backends + backend]. */
-  readonly load: { readonly everyMs: number; readonly samples: Float32Array }
   readonly wallMs: number
 }
-
-const LOAD_SAMPLES = 240
 
 /** Resolves when every promise that could settle has: the queue of immediates comes after all microtasks. */
 const promisesSettled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -157,17 +153,6 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     })
   }
 
-  const spanMs = count === 0 ? 0 : requests[count - 1]!.atMs
-  const everyMs = Math.max(1, spanMs / LOAD_SAMPLES)
-  const samples = new Float32Array((LOAD_SAMPLES + 1) * backends)
-  let sample = 0
-  const takeSample = (): void => {
-    for (let backend = 0; backend < backends; backend++)
-      samples[sample * backends + backend] = ledger.prefilling(backend)
-    if (++sample <= LOAD_SAMPLES) timeline.schedule(sample * everyMs, takeSample)
-  }
-  timeline.schedule(0, takeSample)
-
   await timeline.runSettling(() => (router.busy?.() === true ? promisesSettled() : null))
   options.onProgress?.(answered)
   return {
@@ -184,7 +169,6 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     retries,
     work,
     preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
-    load: { everyMs, samples },
     wallMs: performance.now() - startedMs,
   }
 }

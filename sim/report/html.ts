@@ -59,18 +59,48 @@ const overTime = (
   return points
 }
 
-const loadSeries = (run: Replay): Series[] =>
-  Array.from({ length: run.backends }, (_, backend) => ({
+/** How many turns wait for their first token, in the router or at a backend, over the trace. */
+const waitingOverTime = (run: Replay): [number, number][] => {
+  const { requests } = run.workload
+  const spanMs = Math.max(1, requests.at(-1)?.atMs ?? 1)
+  const waitedMs = new Float64Array(BUCKETS)
+  for (const { index, atMs } of requests) {
+    const endMs = Math.min(spanMs, atMs + run.ttftMs[index]!)
+    for (let bucket = Math.floor((atMs / spanMs) * BUCKETS); bucket < BUCKETS; bucket++) {
+      const [fromMs, toMs] = [(bucket * spanMs) / BUCKETS, ((bucket + 1) * spanMs) / BUCKETS]
+      if (fromMs >= endMs) break
+      waitedMs[bucket]! += Math.min(endMs, toMs) - Math.max(atMs, fromMs)
+    }
+  }
+  return Array.from(waitedMs, (sum, bucket) => [
+    ((bucket + 0.5) / BUCKETS) * (spanMs / 60_000),
+    (sum * BUCKETS) / spanMs,
+  ])
+}
+
+const LOAD_SLICES = 30
+
+/** Prefill seconds that each backend was given per second, in equal slices of the trace. */
+const loadSeries = (run: Replay, fleet: FleetResult['fleet']): Series[] => {
+  const { requests } = run.workload
+  const spanMs = Math.max(1, requests.at(-1)?.atMs ?? 1)
+  const given = Array.from({ length: run.backends }, () => new Float64Array(LOAD_SLICES))
+  for (const { index, atMs, promptTokens } of requests) {
+    const slice = Math.floor(((atMs + run.heldMs[index]!) / spanMs) * LOAD_SLICES)
+    const backend = run.backendOf[index]!
+    const { speed, speedFactor } = fleet[backend]!
+    const prefillSeconds = (promptTokens - run.cachedTokens[index]!) / (speed.prefillTokensPerSecond * speedFactor)
+    given[backend]![Math.min(LOAD_SLICES - 1, slice)]! += prefillSeconds
+  }
+  return given.map((slices, backend) => ({
     name: `backend ${backend}`,
     colour: COLOURS[backend % COLOURS.length]!,
-    points: Array.from(
-      { length: Math.floor(run.load.samples.length / run.backends) },
-      (_, sample): [number, number] => [
-        (sample * run.load.everyMs) / 60_000,
-        run.load.samples[sample * run.backends + backend]!,
-      ],
-    ),
+    points: Array.from(slices, (sum, slice): [number, number] => [
+      ((slice + 0.5) / LOAD_SLICES) * (spanMs / 60_000),
+      (sum * LOAD_SLICES * 1000) / spanMs,
+    ]),
   }))
+}
 
 const tableOf = ({ bound, floor, cells }: FleetResult): string => {
   const row = (name: string, kind: string, fields: readonly string[]): string =>
@@ -169,18 +199,21 @@ const section = (result: FleetResult): string => {
       'Turns that moved away from the turn they continue',
       bars((cell) => cell.estimates.movedShare.mean, percent),
     ) +
-    lineChart(loadSeries(ours.first), {
-      title: `Load over time, ${ours.policy.name}: turns before their first token`,
+    lineChart(lines(waitingOverTime), {
+      title: 'Load over time: turns waiting for their first token, in the router and at all backends',
       xLabel: 'minutes',
       yLabel: 'turns',
     }) +
-    (ours === reference
-      ? ''
-      : lineChart(loadSeries(reference.first), {
-          title: `Load over time, ${reference.policy.name}`,
+    [...new Set([ours, reference])]
+      .map((cell) =>
+        lineChart(loadSeries(cell.first, result.fleet), {
+          title: `Load over time by backend, ${cell.policy.name}: prefill work given, share of what it can do`,
           xLabel: 'minutes',
-          yLabel: 'turns',
-        }))
+          yLabel: 'share of capacity',
+          formatY: percentWhole,
+        }),
+      )
+      .join('')
   )
 }
 
