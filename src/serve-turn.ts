@@ -55,6 +55,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const abort = new Cancellation()
   sink.onClosed(() => abort.abort())
   const resolved = await stages.resolve(turn)
+  if (abort.aborted) return // nobody waits any more
   const request = stages.schedulingRequest(resolved)
   const decision = await stages.place(request, abort)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
@@ -141,13 +142,15 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   /** After `streamCommitAfterMs` without output the stream is opened all the same, and kept alive by comments. */
   function beginPatience(relay: ResponsesRelay): { stop(): void } {
     if (!turn.stream) return { stop() {} }
-    const timer = setInterval(() => {
-      if (relay.visible) return clearInterval(timer)
-      if (relay.committed) relay.keepAlive()
-      else relay.commitEarly()
-    }, Math.min(stages.streamCommitAfterMs, KEEP_ALIVE_MS))
-    timer.unref()
-    return { stop: () => clearInterval(timer) }
+    let timer = setTimeout(() => {
+      if (relay.visible) return
+      relay.commitEarly()
+      timer = setInterval(() => {
+        if (relay.visible) clearInterval(timer)
+        else relay.keepAlive()
+      }, KEEP_ALIVE_MS).unref()
+    }, stages.streamCommitAfterMs).unref()
+    return { stop: () => clearTimeout(timer) }
   }
 
   /** Closes the books of an attempt: ledger, lineage, learning, receipt. */

@@ -43,11 +43,17 @@ export class SocketSink implements ClientSink {
     this.end(text)
   }
 
+  cut(): void {
+    this.#ended = true
+    this.#response.destroy()
+  }
+
   onDrain(listener: () => void): void {
     this.#response.once('drain', listener)
   }
 
   onClosed(listener: () => void): void {
+    if (this.#response.destroyed) return listener() // it left while its body was being unpacked
     this.#response.once('close', () => {
       if (!this.#ended) listener()
     })

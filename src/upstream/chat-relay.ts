@@ -6,17 +6,20 @@
  * taken out again. Whole events only are passed on, so that a stream that dies mid-event never leaves half a line.
  */
 import type { Backend, Protocol, ServedModel } from '../model/backend.ts'
-import { isObject, type JsonObject } from '../model/json.ts'
+import { isObject, type JsonObject, type JsonValue } from '../model/json.ts'
 import type { ConversationItem } from '../model/item.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import type { Usage } from '../model/usage.ts'
 import { ChatCompletionFold } from '../wire/chat-completion.ts'
+import { troubleOf, type StreamError } from '../wire/backend-stream.ts'
 import { SseReader } from '../wire/sse.ts'
 import type { ClientSink } from './client-sink.ts'
 import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
 
 const USAGE = Buffer.from('"usage"')
 const EMPTY = Buffer.alloc(0)
+/** Finish reasons with which engines say that the answer is not whole. */
+const BROKEN_OFF: ReadonlySet<string> = new Set(['abort', 'error'])
 const DONE = Buffer.from('data: [DONE]\n\n')
 
 export class ChatRelay implements Relay {
@@ -67,11 +70,13 @@ export class ChatRelay implements Relay {
     }
     if (!isObject(parsed)) return this.broken('the backend answered 200 with a body that is not an object')
     this.#fold.accept(parsed)
+    if (this.#fold.error !== null) return this.#fail(this.#fold.error)
     if (this.#turn.stream) this.#held.push(...asStream(parsed, this.#wantsUsage))
     this.#finish()
   }
 
   data(chunk: Buffer): void {
+    this.#clogged = false
     const bytes = this.#carry.length === 0 ? chunk : Buffer.concat([this.#carry, chunk])
     const cut = lastEventEnd(bytes)
     if (cut === 0) {
@@ -81,8 +86,12 @@ export class ChatRelay implements Relay {
     }
     let events = cut === bytes.length ? bytes : bytes.subarray(0, cut)
     this.#carry = cut === bytes.length ? EMPTY : bytes.subarray(cut)
-    this.#reader.push(events)
-    if (this.#fold.error !== null && !this.visible) return this.broken(this.#fold.error.message)
+    try {
+      this.#reader.push(events)
+    } catch (error) {
+      return this.#fail({ status: null, message: error instanceof Error ? error.message : 'unreadable stream' })
+    }
+    if (this.#fold.error !== null && !this.visible) return this.#fail(this.#fold.error)
     if (!this.#turn.stream) {
       if (this.#done) this.#finish()
       return
@@ -91,8 +100,10 @@ export class ChatRelay implements Relay {
     if (!this.#wantsUsage && events.indexOf(USAGE) !== -1) this.#held.push(withoutUsage(events))
     else this.#held.push(events)
     if (this.#fold.error !== null) {
-      this.#flush() // the client sees the backend's own error event
-      return this.broken(this.#fold.error.message)
+      // the client sees the backend's own error event, and nothing of one that cannot be read
+      if (this.#fold.error.kind === undefined) this.#held.pop()
+      else this.#flush()
+      return this.#fail(this.#fold.error)
     }
     if (this.#done) return this.#finish()
     // what follows the finish_reason (usage, [DONE]) comes at once and leaves in one write with it
@@ -106,7 +117,13 @@ export class ChatRelay implements Relay {
 
   broken(why: string): void {
     if (this.#end !== null) return
+    // behind the finish nothing was missing but the usage
+    if (this.#fold.error === null && this.#fold.finishReason !== null) return this.#finish()
     this.#end = { status: 'failed', trouble: why }
+  }
+
+  #fail(error: StreamError): void {
+    this.#end ??= { status: 'failed', trouble: troubleOf(error), reported: error }
   }
 
   get ended(): RelayEnd | null {
@@ -149,7 +166,7 @@ export class ChatRelay implements Relay {
   /** Call when the turn's records are written: sends what was kept back and ends the answer. */
   finish(): void {
     if (this.#turn.stream) {
-      if (this.#end?.status === 'failed' && this.#fold.error === null) {
+      if (this.#end?.status === 'failed' && this.#fold.error?.kind === undefined) {
         const error = { message: `The backend failed while answering: ${this.#end.trouble ?? ''}.`, type: 'server_error', param: null, code: 'backend_error' }
         this.#held.push(Buffer.from(`data: ${JSON.stringify({ error })}\n\n`))
       }
@@ -167,7 +184,10 @@ export class ChatRelay implements Relay {
   #finish(): void {
     if (this.#end !== null) return
     const reason = this.#fold.finishReason
-    if (reason === null) return this.broken('the stream ended without a finish_reason')
+    if (reason === null || BROKEN_OFF.has(reason)) {
+      this.#end = { status: 'failed', trouble: reason === null ? 'the stream ended without a finish_reason' : `the backend stopped the answer (${reason})` }
+      return
+    }
     this.#end = { status: reason === 'length' || reason === 'content_filter' ? 'incomplete' : 'completed', trouble: null }
   }
 
@@ -237,9 +257,17 @@ function asStream(completion: JsonObject, wantsUsage: boolean): Buffer[] {
   const { choices, usage, ...rest } = completion
   const head = { ...rest, object: 'chat.completion.chunk' }
   const chunks: JsonObject[] = (Array.isArray(choices) ? (choices as readonly JsonObject[]) : []).flatMap((choice) => [
-    { ...head, choices: [{ index: choice['index'] ?? 0, delta: choice['message'] ?? {}, finish_reason: null }] },
+    { ...head, choices: [{ index: choice['index'] ?? 0, delta: deltaOf(choice['message']), finish_reason: null }] },
     { ...head, choices: [{ index: choice['index'] ?? 0, delta: {}, finish_reason: choice['finish_reason'] ?? 'stop' }] },
   ])
   if (wantsUsage) chunks.push({ ...head, choices: [], usage })
   return chunks.map((chunk) => Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`))
+}
+
+/** In chunks, calls carry the place at which clients collect their parts. */
+function deltaOf(message: JsonValue | undefined): JsonObject {
+  if (!isObject(message)) return {}
+  const calls = message['tool_calls']
+  if (!Array.isArray(calls)) return message
+  return { ...message, tool_calls: (calls as readonly JsonObject[]).map((call, index) => ({ index, ...call })) }
 }

@@ -5,6 +5,8 @@ export interface ClientSink {
   /** False when the client reads more slowly than we write: wait for `onDrain`. */
   write(data: string | Uint8Array): boolean
   end(data?: string | Uint8Array): void
+  /** Closes the connection without an ending: what was sent is not a whole answer. */
+  cut(): void
   onDrain(listener: () => void): void
   /** The client went away before the answer ended. */
   onClosed(listener: () => void): void

@@ -2,9 +2,11 @@
  * Sends a placed turn to its backend; on failure to the next in rank, as long as nothing of an answer is visible.
  *
  * What counts as whose fault:
- *   backend unreachable, silent, reset, 5xx, 429, 401/403/404 -> the next backend
- *   any other 4xx                                             -> the client's request; it is told, nobody else is asked
- *   a structured 500 of an engine                             -> one more backend, then the client is told
+ *   backend unreachable, silent, reset, 5xx, 429, 3xx, 401/403/404 -> the next backend
+ *   any other 4xx                                                  -> the client's request; it is told, nobody else is asked
+ *   a structured 500 of an engine                                  -> one more backend, then the client is told
+ *
+ * A status may come as the head of the answer or in an error event before any output; both mean the same.
  * The circuit breaker hears of transport trouble and of bare 5xx only: a request that makes every engine answer 500 must
  * not take the fleet down.
  */
@@ -16,7 +18,7 @@ import { isObject } from '../model/json.ts'
 import type { Connections } from './connections.ts'
 import { openExchange, type Exchange, type ExchangePorts, type FailureKind } from './exchange.ts'
 import type { ClientSink } from './client-sink.ts'
-import type { Relay } from './relay.ts'
+import type { Relay, RelayEnd } from './relay.ts'
 
 export type Failover = { readonly backendId: string; readonly why: string }
 
@@ -83,7 +85,7 @@ export async function dispatch(request: DispatchRequest, relay: Relay, sink: Cli
     inFlight.end('failed')
     if (attempt.report !== null) ports.report(backend, attempt.report)
     failovers.push({ backendId: backend.id, why: attempt.why })
-    if (attempt.refusal !== null) refusal = attempt.refusal
+    refusal = attempt.final ? attempt.refusal : graver(refusal, attempt.refusal)
     if (attempt.final || (attempt.refusal?.status === 500 && ++engineErrors === 2)) break
   }
   if (refusal !== null) throw Object.assign(refusal, { failovers })
@@ -97,8 +99,11 @@ function runAttempt(
 ): Promise<Attempt> {
   return new Promise((resolve) => {
     let status = 0
-    let streaming = false
-    let body = ''
+    let streaming: boolean | null = null
+    let retryAfter: string | null = null
+    let body: Buffer[] = []
+    let bodyBytes = 0
+    let waiting = false
     let settled = false
     let exchange: Exchange | null = null
 
@@ -106,6 +111,8 @@ function runAttempt(
       if (settled) return
       settled = true
       request.signal.removeEventListener('abort', cancel)
+      if (attempt.kind === 'failed') exchange?.abort()
+      else if (attempt.kind === 'answered') exchange?.linger()
       resolve(attempt)
     }
     const cancel = (): void => {
@@ -120,47 +127,62 @@ function runAttempt(
       }
       if (relay.ended !== null) {
         timing.lastOutputAtMs = ports.nowMs()
-        if (relay.ended.status === 'failed' && !relay.visible) {
-          settle({ kind: 'failed', why: relay.ended.trouble ?? 'failed', report: null, refusal: null, final: false })
-        } else settle({ kind: 'answered' })
-      } else if (relay.clogged) {
+        if (relay.ended.status === 'failed' && !relay.visible) settle(failedAttempt(relay.ended))
+        else settle({ kind: 'answered' })
+      } else if (relay.clogged && !waiting) {
+        waiting = true
         exchange?.pause()
-        sink.onDrain(() => exchange?.resume())
+        sink.onDrain(() => {
+          waiting = false
+          exchange?.resume()
+        })
       }
     }
     const failure = (kind: FailureKind, why: string): void => {
       if (settled) return
       if (kind === 'aborted') return settle({ kind: 'cancelled' })
-      const report = kind
-      if (relay.visible) {
-        ports.report(backend, report)
-        relay.broken(why)
-        timing.lastOutputAtMs = ports.nowMs()
-        return settle({ kind: 'answered' })
+      if (kind === 'stalled') {
+        settle({ kind: 'cancelled' })
+        return sink.cut()
       }
-      settle({ kind: 'failed', why, report, refusal: null, final: false })
+      // an answer whose finish was seen is whole, however its connection ended
+      relay.broken(why)
+      if (relay.ended?.status === 'failed') {
+        if (!relay.visible) return settle({ kind: 'failed', why, report: kind, refusal: null, final: false })
+        ports.report(backend, kind)
+      }
+      timing.lastOutputAtMs = ports.nowMs()
+      settle({ kind: 'answered' })
     }
 
     request.signal.addEventListener('abort', cancel, { once: true })
     exchange = openExchange(
       ports.connections.for(backend), backend, rendered.path, rendered.body, request.requestId,
       {
-        onHead: (code, contentType) => {
+        onHead: (code, head) => {
           status = code
-          streaming = code === 200 && contentType.includes('text/event-stream')
+          retryAfter = head.retryAfter
+          streaming = code === 200 ? head.contentType.includes('text/event-stream') || null : false
         },
         onData: (chunk) => {
           if (settled) return
+          streaming ??= looksLikeEvents(chunk)
           if (streaming) {
             relay.data(chunk)
-            progress()
-          } else if (body.length < 1_048_576 || status === 200) body += chunk.toString('utf8')
+            return progress()
+          }
+          body.push(chunk)
+          bodyBytes += chunk.length
+          if (status !== 200 && bodyBytes > MAX_ERROR_BYTES) settle(refused(status, readError(''), retryAfter))
+          else if (bodyBytes > MAX_BODY_BYTES) settle({ kind: 'failed', why: `a body of more than ${MAX_BODY_BYTES} bytes`, report: null, refusal: null, final: false })
         },
         onEnd: () => {
           if (settled) return
-          if (streaming) relay.eof()
-          else if (status === 200) relay.whole(body)
-          else return settle(refused(status, body))
+          const text = streaming === true ? '' : Buffer.concat(body).toString('utf8')
+          body = []
+          if (streaming === true) relay.eof()
+          else if (status === 200) relay.whole(text)
+          else return settle(refused(status, readError(text), retryAfter))
           progress()
           if (!settled) settle({ kind: 'failed', why: 'the stream ended without an answer', report: 'reset', refusal: null, final: false })
         },
@@ -171,27 +193,64 @@ function runAttempt(
   })
 }
 
-/** What a non-200 answer of a backend means for the turn. */
-function refused(status: number, body: string): Attempt {
-  const { message, param, structured } = readError(body)
-  const why = `HTTP ${status}${message === null ? '' : `: ${message}`}`
+/** Bodies that are no streams: an answer, an error. Longer ones are cut off. */
+const MAX_BODY_BYTES = 33_554_432
+const MAX_ERROR_BYTES = 1_048_576
+
+/** Some servers and proxies mislabel event streams. */
+const looksLikeEvents = (start: Buffer): boolean => /^\s*(data|event|id|retry)?:/.test(start.toString('latin1', 0, 16))
+
+/** A failure that the stream itself told. */
+function failedAttempt({ trouble, reported }: RelayEnd): Attempt {
+  const why = trouble ?? 'failed'
+  if (reported?.status == null) return { kind: 'failed', why, report: null, refusal: null, final: false }
+  return refused(reported.status, { message: reported.message, param: null, structured: true }, null)
+}
+
+type BackendError = { readonly message: string | null; readonly param: string | null; readonly structured: boolean }
+
+/** Statuses that speak of how the gateway asks, not of what the client asked. */
+const OPERATORS_FAULT = new Set([401, 403, 404, 405, 407, 408])
+
+/** What an error status of a backend means for the turn. `why` goes to logs and receipts, so it holds no text of the backend. */
+function refused(status: number, { message, param, structured }: BackendError, retryAfter: string | null): Attempt {
+  const why = `HTTP ${status}`
+  const told = message === null ? why : `${why}: ${message}`
   if (status === 429) {
-    return { kind: 'failed', why: 'HTTP 429', report: null, refusal: new HomingError('rate_limit_exceeded', { why: message ?? 'The backends are saturated.' }, { retryAfterSeconds: 1 }), final: false }
+    return { kind: 'failed', why, report: null, refusal: new HomingError('rate_limit_exceeded', { why: message ?? 'The backends are saturated.' }, { retryAfterSeconds: seconds(retryAfter) }), final: false }
   }
   if (status >= 500) {
     const engineError = status === 500 && structured
-    const refusal = engineError ? new HomingError('backend_error', { why: `The backend answered ${why}` }, { status: 500 }) : null
-    return { kind: 'failed', why: `HTTP ${status}`, report: engineError ? null : '5xx', refusal, final: false }
+    const refusal = engineError ? new HomingError('backend_error', { why: `The backend answered ${told}` }, { status: 500 }) : null
+    return { kind: 'failed', why, report: engineError ? null : '5xx', refusal, final: false }
   }
+  if (status < 400 || OPERATORS_FAULT.has(status)) {
+    // what a backend says about the operator's key is not for clients
+    const secret = status === 401 || status === 403 || status === 407
+    return { kind: 'failed', why, report: null, refusal: new HomingError('backend_error', { why: `The backend answered ${secret ? why : told}` }), final: false }
+  }
+  const told4xx = { ...(param === null ? {} : { param }) }
   const refusal = /context|too long|maximum.*(length|tokens)/i.test(message ?? '') && /exceed|long|maximum/i.test(message ?? '')
-    ? new HomingError('context_too_long_for_backend', { why: message!, ...(param === null ? {} : { param }) })
-    : new HomingError('backend_rejected', { why: message ?? `The backend refused the request with ${why}.`, ...(param === null ? {} : { param }) }, { status: status === 422 ? 422 : 400 })
-  const operatorsFault = status === 401 || status === 403 || status === 404 || status === 405 || status === 408
-  if (operatorsFault) return { kind: 'failed', why, report: null, refusal: new HomingError('backend_error', { why: `The backend answered ${why}` }), final: false }
-  return { kind: 'failed', why: `HTTP ${status}`, report: null, refusal, final: true }
+    ? new HomingError('context_too_long_for_backend', { why: message!, ...told4xx })
+    // clients retry a 409 by themselves, and this one would be refused again
+    : new HomingError('backend_rejected', { why: message ?? `The backend refused the request with ${why}.`, ...told4xx }, { status: status === 409 ? 400 : status })
+  return { kind: 'failed', why, report: null, refusal, final: true }
 }
 
-function readError(body: string): { message: string | null; param: string | null; structured: boolean } {
+/** Of two refusals the one that helps the client most: when to come back (the sooner), else the later. */
+function graver(before: HomingError | null, now: HomingError | null): HomingError | null {
+  if (before === null || now === null) return now ?? before
+  if (before.code !== 'rate_limit_exceeded') return now
+  return now.code === 'rate_limit_exceeded' && (now.retryAfterSeconds ?? 0) < (before.retryAfterSeconds ?? 0) ? now : before
+}
+
+/** `retry-after` where it is a number of seconds, else 1; a minute at most. */
+function seconds(retryAfter: string | null): number {
+  if (retryAfter === null || !/^\d+$/.test(retryAfter.trim())) return 1
+  return Math.min(60, Math.max(1, Number(retryAfter)))
+}
+
+function readError(body: string): BackendError {
   try {
     const parsed: unknown = JSON.parse(body)
     const error = isObject(parsed) && isObject(parsed['error']) ? parsed['error'] : isObject(parsed) ? parsed : {}

@@ -4,24 +4,35 @@ import type { Backend } from '../model/backend.ts'
 import type { Connection } from './connections.ts'
 import type { SilenceWatch, Watched } from './silence-watch.ts'
 
-/** `connect`: nothing was sent; `reset`: it broke later; `timeout`: silent past its limit; `aborted`: we ended it. */
-export type FailureKind = 'connect' | 'reset' | 'timeout' | 'aborted'
+/**
+ * `connect`: nothing was sent; `reset`: it broke later; `timeout`: silent past its limit; `stalled`: the client does not
+ * read; `aborted`: we ended it.
+ */
+export type FailureKind = 'connect' | 'reset' | 'timeout' | 'stalled' | 'aborted'
 
 export interface ExchangeHandler {
-  onHead(status: number, contentType: string): void
+  onHead(status: number, headers: { readonly contentType: string; readonly retryAfter: string | null }): void
   onData(chunk: Buffer): void
   onEnd(): void
   onFailure(kind: FailureKind, why: string): void
 }
 
 export interface Exchange {
+  /** Reads no more until `resume`: what is not read waits in the backend. Ends as `stalled` when that takes too long. */
   pause(): void
   resume(): void
   /** Ends it now; the handler hears `aborted`. */
   abort(): void
   /** Output has begun: from here on silence is measured against the idle limit. */
   outputBegan(): void
+  /** The answer is complete: the connection may end by itself, so that it can be used again, but soon. */
+  linger(): void
 }
+
+/** How long a client may leave a full buffer unread before its turn is given up. */
+export const CLIENT_STALL_MS = 60_000
+/** How long a backend may take to end its body behind the end of the answer. */
+const LINGER_MS = 1000
 
 export type ExchangePorts = { readonly watch: SilenceWatch; readonly nowMs: () => number }
 
@@ -39,6 +50,8 @@ export function openExchange(
   let began = false
   let silent = false
   let abortRequested = false
+  let paused = false
+  let lingering = false
 
   const watched: Watched = {
     place: -1,
@@ -75,10 +88,13 @@ export function openExchange(
         if (abortRequested) started.abort(new Error('aborted'))
       },
       onResponseStart(_controller, status, responseHeaders) {
-        handler.onHead(status, String(responseHeaders['content-type'] ?? ''))
+        // an error's body is short: it gets no more time than a pause within an answer
+        if (status !== 200) watched.deadlineMs = ports.nowMs() + timeouts.idleMs
+        const retryAfter = responseHeaders['retry-after']
+        handler.onHead(status, { contentType: String(responseHeaders['content-type'] ?? ''), retryAfter: typeof retryAfter === 'string' ? retryAfter : null })
       },
       onResponseData(_controller, chunk) {
-        if (began) watched.deadlineMs = ports.nowMs() + timeouts.idleMs
+        if (began && !lingering) watched.deadlineMs = ports.nowMs() + timeouts.idleMs
         handler.onData(chunk)
       },
       onResponseEnd() {
@@ -88,6 +104,7 @@ export function openExchange(
         if (!finish()) return
         const code = (error as NodeJS.ErrnoException).code ?? ''
         if (abortRequested) handler.onFailure('aborted', 'cancelled')
+        else if (silent && paused) handler.onFailure('stalled', `the client read nothing for ${CLIENT_STALL_MS} ms`)
         else if (silent) handler.onFailure('timeout', began ? `silent for more than ${timeouts.idleMs} ms` : `no output within ${timeouts.firstTokenMs} ms`)
         else if (CONNECT_CODES.has(code)) handler.onFailure('connect', `cannot connect (${code})`)
         else handler.onFailure('reset', `connection lost (${code === '' ? error.message : code})`)
@@ -96,8 +113,18 @@ export function openExchange(
   )
 
   return {
-    pause: () => controller?.pause(),
-    resume: () => controller?.resume(),
+    pause: () => {
+      if (paused || ended) return
+      paused = true
+      watched.deadlineMs = ports.nowMs() + CLIENT_STALL_MS
+      controller?.pause()
+    },
+    resume: () => {
+      if (!paused || ended) return
+      paused = false
+      watched.deadlineMs = ports.nowMs() + timeouts.idleMs
+      controller?.resume()
+    },
     abort: () => {
       if (ended) return
       abortRequested = true
@@ -107,6 +134,13 @@ export function openExchange(
       if (began) return
       began = true
       watched.deadlineMs = ports.nowMs() + timeouts.idleMs
+    },
+    linger: () => {
+      if (ended) return
+      lingering = true
+      watched.deadlineMs = ports.nowMs() + LINGER_MS
+      if (paused) controller?.resume()
+      paused = false
     },
   }
 }

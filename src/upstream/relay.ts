@@ -13,7 +13,10 @@ export type BackendRequest = { readonly path: string; readonly body: string }
 
 export type RelayEnd = {
   readonly status: 'completed' | 'incomplete' | 'failed'
+  /** Why it failed, for logs and receipts; free of the conversation's text. */
   readonly trouble: string | null
+  /** What the backend itself reported in its stream, for the client. */
+  readonly reported?: { readonly status: number | null; readonly message: string }
 }
 
 export interface Relay {

@@ -11,7 +11,7 @@ import type { ConversationItem } from '../model/item.ts'
 import type { ResponseEvent } from '../model/event.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import type { Usage } from '../model/usage.ts'
-import type { BackendStream } from '../wire/backend-stream.ts'
+import { troubleOf, type BackendStream } from '../wire/backend-stream.ts'
 import { createChatStream } from '../wire/chat-stream.ts'
 import { renderChat } from '../wire/render-chat.ts'
 import { renderResponses } from '../wire/render-responses.ts'
@@ -90,6 +90,7 @@ export class ResponsesRelay implements Relay {
   }
 
   data(chunk: Buffer): void {
+    this.#clogged = false
     try {
       this.#reader!.push(chunk)
     } catch (error) {
@@ -121,7 +122,7 @@ export class ResponsesRelay implements Relay {
       const { type } = finished.terminal
       return { status: type === 'response.completed' ? 'completed' : type === 'response.incomplete' ? 'incomplete' : 'failed', trouble: finished.trouble }
     }
-    return error === null ? null : { status: 'failed', trouble: error.message }
+    return error === null ? null : { status: 'failed', trouble: troubleOf(error), reported: error }
   }
 
   /** The last event, to be sent by `finish`; call it once, when the attempt has ended. */

@@ -13,8 +13,15 @@ import type { ResponseAssembly } from './response-assembly.ts'
 /** `trouble`: why it failed, for logs and receipts, free of the conversation's text; null where it did not. */
 export type StreamEnd = { readonly terminal: ResponseEvent; readonly trouble: string | null }
 
-/** `status`: the HTTP status that the payload carried, null where it carried none. */
-export type StreamError = { readonly status: number | null; readonly message: string }
+/**
+ * `status`: the HTTP status that the payload carried, null where it carried none. `kind`: the type and code that the
+ * backend reported, left out where the error is what we found; the message of a backend may quote the conversation.
+ */
+export type StreamError = { readonly status: number | null; readonly message: string; readonly kind?: string }
+
+/** For logs and receipts: free of the conversation's text. */
+export const troubleOf = ({ message, kind }: StreamError): string =>
+  kind === undefined ? message : `The backend reported an error in its stream (${kind}).`
 
 export interface BackendStream {
   /** One SSE data payload. Throws nothing: a malformed one ends the stream. */
@@ -83,14 +90,15 @@ export abstract class BackendStreamBase implements BackendStream {
   /** No more will come; `why` is the trouble if the answer is not whole. */
   protected abstract ended(why: string): void
 
-  /** `message` is for the client; `trouble` for logs, where they differ. */
-  protected fail(message: string, status: number | null = null, trouble = message): void {
+  /** `kind` where the backend said so itself. */
+  protected fail(message: string, status: number | null = null, kind?: string): void {
+    const error = { status, message, ...(kind === undefined ? {} : { kind }) }
     if (!this.firstOutput) {
-      this.error = { status, message }
+      this.error = error
       return
     }
     this.reportUsage()
-    this.finished = { terminal: this.assembly.fail({ code: 'server_error', message }), trouble }
+    this.finished = { terminal: this.assembly.fail({ code: 'server_error', message }), trouble: troubleOf(error) }
   }
 
   protected complete(): void {
@@ -107,7 +115,7 @@ export abstract class BackendStreamBase implements BackendStream {
 
   protected failFromPayload(payload: JsonValue | undefined): void {
     const { status, message, kind } = readErrorPayload(payload)
-    this.fail(message, status, `The backend reported an error in its stream (${kind}).`)
+    this.fail(message, status, kind)
   }
 
   /** An engine that reports no usage: the deltas are counted, and the prompt's tokens are told as 0. */

@@ -116,8 +116,7 @@ export class ChatCompletionFold {
 
   #fold(chunk: JsonObject): void {
     if ((chunk['error'] !== undefined && chunk['error'] !== null) || chunk['object'] === 'error') {
-      const { status, message } = readErrorPayload(chunk)
-      this.error = { status, message }
+      this.error = readErrorPayload(chunk)
       return
     }
     for (const name in chunk) {
