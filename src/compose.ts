@@ -38,6 +38,7 @@ import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
 import { Metrics } from './metrics.ts'
 import type { Backend, BackendConfig } from './model/backend.ts'
+import type { SemanticAffinityRouter } from './model/affinity.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
 import { Ids } from './ids.ts'
@@ -69,6 +70,8 @@ const FIRST_PROBE_PATIENCE_MS = 5000
 
 export type Gateway = {
   readonly url: string
+  /** The published interface, on the gateway's own state. */
+  readonly affinity: SemanticAffinityRouter
   readonly fleet: BackendRegistry
   close(graceMs: number): Promise<void>
   abort(): void
@@ -296,6 +299,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
     fleet: registry,
+    affinity,
     close: async (graceMs) => {
       closing = true
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))

@@ -32,7 +32,6 @@ const TABLE = {
   conflict: [409, 'invalid_request_error', '{why}'],
   request_too_large: [413, 'invalid_request_error', 'The body is larger than {limit} bytes.'],
   rate_limit_exceeded: [429, 'rate_limit_error', '{why}'],
-  not_implemented: [501, 'invalid_request_error', '{what} is not offered by this build.'],
   server_error: [500, 'server_error', 'Something went wrong inside the gateway. The log names the cause under this request id.'],
   storage_error: [500, 'server_error', 'The answer could not be stored: {why}.'],
   backend_error: [502, 'server_error', '{why}'],
