@@ -151,7 +151,7 @@ const SECTIONS: readonly Section[] = [
 
 const interval = ({ mean, half }: Estimate): string => `${seconds(mean)} ± ${seconds(half)}`
 
-const tableOf = ({ backends, fleet, bound, floor, cells }: FleetResult): string => {
+const tableOf = ({ backends, fleet, bound, floor, pooledHitRate, cells }: FleetResult): string => {
   const rows = [...cells]
     .sort((a, b) => a.estimates.meanTtftSeconds.mean - b.estimates.meanTtftSeconds.mean)
     .map(({ policy, estimates }) => [
@@ -181,6 +181,7 @@ const tableOf = ({ backends, fleet, bound, floor, cells }: FleetResult): string 
       '',
     ])
   }
+  rows.push(['*one pooled LRU*', '', '', '', '', percent(pooledHitRate), '', '', ''])
   return [
     `${backends} backends, ${fleet[fleet.length - 1]!.speed.cacheBlocks.toLocaleString('en')} blocks each`,
     '',

@@ -7,6 +7,7 @@
  * The bound is what a perfect router with perfect caches would reach by a good rule, not a proof. Both count prefill
  * only, at the mean speed of the fleet. O(requests x waiting).
  */
+import { BlockCache } from './engine/block-cache.ts'
 import type { BackendSpec } from './profile.ts'
 import type { Workload } from './workload/workload.ts'
 
@@ -68,6 +69,19 @@ export const boundOf = (workload: Workload, fleet: readonly BackendSpec[]): Boun
     for (let at = matched[index]!; at < blocks.length; at++) seen.add(blocks[at]!)
   }
   return { ttftMs, cachedTokens }
+}
+
+/** Cached share of prompt tokens in one LRU as large as all caches together: what separate caches can hope to hit. */
+export const pooledHitRate = (workload: Workload, fleet: readonly BackendSpec[]): number => {
+  const cache = new BlockCache(fleet.reduce((sum, { speed }) => sum + speed.cacheBlocks, 0))
+  let cached = 0
+  let prompt = 0
+  for (const { blocks, promptTokens } of workload.requests) {
+    cached += Math.min(promptTokens, cache.matched(blocks) * workload.blockTokens)
+    prompt += promptTokens
+    cache.use(blocks)
+  }
+  return prompt === 0 ? 0 : cached / prompt
 }
 
 const rateOf = (spec: BackendSpec): number => spec.speed.prefillTokensPerSecond * spec.speedFactor

@@ -2,7 +2,7 @@
  * A grid of replays: fleets x policies x seeds, with the bound and the floor of each fleet beside them. Cells are
  * finished one by one, so whoever stops early has what is done.
  */
-import { boundOf, floorOf } from './bound.ts'
+import { boundOf, floorOf, pooledHitRate } from './bound.ts'
 import type { Policy } from './policy/policy.ts'
 import type { BackendSpec } from './profile.ts'
 import { replay, type Fault, type Replay } from './replay.ts'
@@ -24,6 +24,8 @@ export type FleetResult = {
   readonly fleet: readonly BackendSpec[]
   readonly bound: BoundSummary
   readonly floor: BoundSummary
+  /** Hit rate of one LRU as large as all caches together, prompts only. */
+  readonly pooledHitRate: number
   readonly cells: readonly Cell[]
 }
 
@@ -63,6 +65,7 @@ export const runExperiment = async (options: ExperimentOptions): Promise<FleetRe
       cells,
       bound: summariseBound(workload, boundOf(workload, fleet)),
       floor: summariseBound(workload, floorOf(workload, fleet)),
+      pooledHitRate: pooledHitRate(workload, fleet),
     }
     results.push(result)
     for (const policy of policies) {

@@ -102,7 +102,7 @@ const loadSeries = (run: Replay, fleet: FleetResult['fleet']): Series[] => {
   }))
 }
 
-const tableOf = ({ bound, floor, cells }: FleetResult): string => {
+const tableOf = ({ bound, floor, pooledHitRate, cells }: FleetResult): string => {
   const row = (name: string, kind: string, fields: readonly string[]): string =>
     `<tr class="${kind}"><td>${escapeHtml(name)}</td>${fields.map((field) => `<td>${escapeHtml(field)}</td>`).join('')}</tr>`
   const rows = [...cells]
@@ -135,6 +135,9 @@ const tableOf = ({ bound, floor, cells }: FleetResult): string => {
       ]),
     )
   }
+  rows.push(
+    row('one LRU as large as all caches together', 'reference', ['', '', '', '', percent(pooledHitRate), '', '']),
+  )
   return (
     `<table><thead><tr><th>policy</th><th>mean TTFT, s</th><th>× bound</th><th>median</th><th>p99</th><th>hit rate</th><th>moved</th>` +
     `<th>max/mean work</th></tr></thead><tbody>${rows.join('')}</tbody></table>`

@@ -1,4 +1,4 @@
-/** The table on standard output: one block a fleet, policies by mean TTFT, the bound and the floor below. */
+/** The table on standard output: one block a fleet, policies by mean TTFT, the bound, the floor and the pooled cache below. */
 import type { Estimate } from '../summary.ts'
 import type { FleetResult } from '../experiment.ts'
 
@@ -25,7 +25,7 @@ const HEADINGS = [
 
 export const renderTable = (results: readonly FleetResult[]): string => {
   const lines: string[] = []
-  for (const { backends, bound, floor, cells } of results) {
+  for (const { backends, bound, floor, pooledHitRate, cells } of results) {
     const rows = [...cells]
       .sort((a, b) => a.estimates.meanTtftSeconds.mean - b.estimates.meanTtftSeconds.mean)
       .map(({ policy, estimates }) => [
@@ -57,6 +57,7 @@ export const renderTable = (results: readonly FleetResult[]): string => {
         '',
       ])
     }
+    rows.push(['one pooled LRU', '', '', '', '', '', percent(pooledHitRate), '', '', ''])
     const widths = HEADINGS.map((heading, column) =>
       Math.max(heading.length, ...rows.map((row) => row[column]!.length)),
     )

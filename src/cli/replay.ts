@@ -97,10 +97,11 @@ export const replay: Command = {
             trace: workload.name,
             requests: workload.requests.length,
             partial: error !== null || stopped,
-            fleets: results.map(({ backends, bound, floor, cells }) => ({
+            fleets: results.map(({ backends, bound, floor, pooledHitRate, cells }) => ({
               backends,
               bound,
               floor,
+              pooledHitRate,
               policies: cells.map(({ policy, estimates, wallMs }) => ({
                 name: policy.name,
                 kind: policy.kind,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { boundOf, floorOf } from '../../sim/bound.ts'
+import { boundOf, floorOf, pooledHitRate } from '../../sim/bound.ts'
 import { POLICIES, policiesNamed } from '../../sim/policy/catalogue.ts'
 import type { Policy } from '../../sim/policy/policy.ts'
 import { DEFAULT_SPEED, uniformFleet, type BackendSpec } from '../../sim/profile.ts'
@@ -65,6 +65,13 @@ test('the bound of the small trace: shortest first in one queue, with one cache 
   const { ttftMs } = boundOf(TINY, TINY_FLEET)
   assert.deepEqual(Array.from(ttftMs), [2000, 1500, 1500, 500, 500])
   assert.deepEqual(Array.from(floorOf(TINY, TINY_FLEET).ttftMs), [2000, 1500, 500, 500, 500])
+})
+
+test('one pooled LRU hits what it has room for, heads of chains last to go', () => {
+  // 20 blocks in five prompts: block 1 is found four times, and twice the three that follow it.
+  assert.equal(pooledHitRate(TINY, TINY_FLEET), 10 / 20)
+  // Room for one block: the head, which all prompts share.
+  assert.equal(pooledHitRate(TINY, uniformFleet('prefill-fifo', 1, { cacheBlocks: 1 })), 4 / 20)
 })
 
 for (const profile of ['prefill-fifo', 'realistic'] as const) {
