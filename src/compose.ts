@@ -41,6 +41,7 @@ import type { Backend, BackendConfig } from './model/backend.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
+import type { Receipt } from './model/receipt.ts'
 import { Ids } from './ids.ts'
 import { ReceiptBook } from './receipt-book.ts'
 import { estimateRequest } from './scheduling-request.ts'
@@ -109,7 +110,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const latency = new LatencyModel()
   const outputLength = new OutputLength()
   const charactersPerToken = new CharactersPerToken()
-  const scheduler = new Scheduler({ fleet: registry, index, ledger, latency, outputLength, calibration, random: Math.random, nowMs })
+  const scheduler = new Scheduler({ fleet: registry, index, ledger, latency, outputLength, calibration, random: Math.random, nowMs, after: systemAfter })
 
   // conversation
   const chains: ChainMaker = { root: (tenant, model) => PrefixChain.root(tenant, model), head: canonicalHead, item: canonicalItem }
@@ -130,6 +131,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       return {
         store_responses: responses, store_conversations: conversations, store_items: items, store_bytes: bytes, block_index_blocks: index.stats.blocks,
         block_index_bytes: index.stats.bytes, lineages: lineages.size, lineage_characters: lineages.characters, sessions: sessions.size, receipts: receipts.size,
+        turns_waiting: scheduler.waiting.turns, turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
       }
     },
     evictions: () => ({
@@ -234,7 +236,8 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   registry.onChange((change) => {
     metrics.backendChanged(change.backend.id, change.kind)
-    log.info({ backend: change.backend.id, change: change.kind, why: change.why }, 'backend')
+    const routine = change.kind === 'added' || change.kind === 'described'
+    log[routine ? 'debug' : 'info']({ backend: change.backend.id, change: change.kind, why: change.why }, 'backend')
   })
   registry.onRestart((backend) => index.clearBackend(backend.index))
   for (const backend of config.backends) {
@@ -349,7 +352,7 @@ const prefixed = (prefix: string, counts: object): Record<string, number> =>
   Object.fromEntries(Object.entries(counts).map(([name, value]) => [`${prefix}${name}`, Number(value)]))
 
 /** What operators read; ids and numbers only. */
-function logLine(tenant: string, receipt: import('./model/receipt.ts').Receipt): object {
+function logLine(tenant: string, receipt: Receipt): object {
   return {
     id: receipt.id, request_id: receipt.requestId, tenant, endpoint: receipt.endpoint, model: receipt.model, session: receipt.session.id, session_source: receipt.session.source,
     backend: receipt.backendId, reason: receipt.reason, outcome: receipt.outcome, trouble: receipt.trouble ?? undefined,
