@@ -105,7 +105,7 @@ test('a whole body is kept as it came and observed the same way', () => {
 
 test('errors and unreadable chunks are told without the text, and end the fold', () => {
   const payload = fold({ error: { message: 'busy', code: 503 } }, delta({ content: 'late' }))
-  assert.deepEqual([payload.error, payload.outputBegan], [{ status: 503, message: 'busy' }, false])
+  assert.deepEqual([payload.error, payload.outputBegan], [{ status: 503, message: 'busy', kind: '503' }, false])
   for (const data of ['{"secret', '"secret"', 'null']) {
     const broken = fold(data)
     assert.ok(broken.error)
