@@ -37,7 +37,7 @@ type Placed = {
 
 const chainOf = (request: SimulatedRequest, answer: boolean, blockTokens: number): BlockChain => {
   const { blocks, answerBlocks, promptTokens, outputTokens } = request
-  const fromPrompt = answer ? Math.floor(promptTokens / blockTokens) : blocks.length
+  const fromPrompt = Math.floor(promptTokens / blockTokens) // whole blocks only, as in the gateway
   const length = fromPrompt + (answer ? answerBlocks.length : 0)
   const hashes = new Uint32Array(2 * length)
   for (let index = 0; index < length; index++) {

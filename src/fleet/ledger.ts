@@ -26,6 +26,7 @@ export class Ledger {
     const turn: TurnInFlight = {
       uncachedTokens: Math.max(0, work.uncachedTokens),
       prefillSeconds: Math.max(0, work.prefillSeconds ?? 0),
+      overheadSeconds: Math.max(0, work.overheadSeconds ?? 0),
       decodeTokens: Math.max(0, work.expectedOutputTokens),
       phase: 'prefill',
     }
@@ -64,9 +65,11 @@ export class Ledger {
     const load = this.#load[backendIndex]
     if (load === undefined || load.prefilling.size === 0) return 0
     const [oldest] = load.prefilling
-    const { prefillSeconds } = oldest!
-    const remaining = prefillSeconds - (this.#nowMs() - load.oldestSinceMs) / 1000
-    return load.queuedSeconds - prefillSeconds + Math.max(remaining, 0.1 * prefillSeconds, -remaining)
+    const { prefillSeconds, overheadSeconds } = oldest!
+    const elapsed = (this.#nowMs() - load.oldestSinceMs) / 1000
+    const remaining = Math.max(prefillSeconds - elapsed, 0.1 * prefillSeconds)
+    const late = elapsed - prefillSeconds - overheadSeconds
+    return load.queuedSeconds - prefillSeconds + Math.max(remaining, late)
   }
 
   runningCount(backendIndex: number): number {
@@ -116,13 +119,16 @@ export class Ledger {
 export type Work = {
   readonly uncachedTokens: number
   readonly expectedOutputTokens: number
-  /** Predicted seconds for the uncached part alone. */
+  /** Predicted seconds that computing the uncached part keeps the backend from other prompts. */
   readonly prefillSeconds?: number
+  /** Predicted seconds of its time to first token beside that (network, template, one step): delays nobody else. */
+  readonly overheadSeconds?: number
 }
 
 type TurnInFlight = {
   readonly uncachedTokens: number
   readonly prefillSeconds: number
+  readonly overheadSeconds: number
   decodeTokens: number
   phase: 'prefill' | 'decode' | 'ended'
 }

@@ -16,10 +16,11 @@ export class SpeedFactor {
     this.#level = level
   }
 
-  /** Own level once measured, until then the geometric mean of the peers'. */
+  /** The geometric mean of the peers' counts as `PEERS` own answers, so that one odd first answer is no verdict. */
   get factor(): number {
-    if (this.#count > 0) return Math.exp(this.#log)
-    return this.#level.count === 0 ? 1 : Math.exp(this.#level.sum / this.#level.count)
+    const { sum, count } = this.#level
+    if (count === 0) return 1
+    return Math.exp((this.#count * this.#log + (PEERS * sum) / count) / (this.#count + PEERS))
   }
 
   /** Enough answers to trust the level. */
@@ -63,6 +64,7 @@ export class SpeedFactor {
 /** The sum of the factors' logarithms over the backends that were measured: what a fresh one starts from. */
 export type SpeedLevel = { sum: number; count: number }
 
+const PEERS = 2
 /** A step change is followed with a time constant of seven answers. */
 const GAIN = 0.15
 /** Below 2 % the clip would take every tremor for a surprise. */

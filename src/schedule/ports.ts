@@ -25,7 +25,12 @@ export interface IndexPort {
 export interface LedgerPort {
   begin(
     backendIndex: number,
-    work: { readonly uncachedTokens: number; readonly expectedOutputTokens: number; readonly prefillSeconds?: number },
+    work: {
+      readonly uncachedTokens: number
+      readonly expectedOutputTokens: number
+      readonly prefillSeconds?: number
+      readonly overheadSeconds?: number
+    },
   ): InFlight
   queuedPrefillTokens(backendIndex: number): number
   waitSeconds(backendIndex: number): number
