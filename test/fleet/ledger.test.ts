@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Ledger } from '../../src/fleet/ledger.ts'
+
+function newLedger() {
+  const clock = { nowMs: 0 }
+  return { clock, ledger: new Ledger({ nowMs: () => clock.nowMs }) }
+}
+
+describe('Ledger', () => {
+  it('counts turns before their first token apart from those that only decode', () => {
+    const { ledger } = newLedger()
+    const one = ledger.begin(2, { uncachedTokens: 1000, expectedOutputTokens: 50 })
+    ledger.begin(2, { uncachedTokens: 500, expectedOutputTokens: 10 })
+    assert.deepEqual([ledger.runningCount(2), ledger.beforeFirstToken(2), ledger.queuedPrefillTokens(2), ledger.decodeTokens(2)], [2, 2, 1500, 60])
+    one.firstToken()
+    one.firstToken()
+    one.tokens(20)
+    assert.deepEqual([ledger.runningCount(2), ledger.beforeFirstToken(2), ledger.queuedPrefillTokens(2), ledger.decodeTokens(2)], [2, 1, 500, 40])
+    one.tokens(100)
+    one.end('completed')
+    one.end('failed')
+    assert.deepEqual([ledger.runningCount(2), ledger.decodeTokens(2)], [1, 10])
+    assert.deepEqual([ledger.runningCount(0), ledger.runningCount(9)], [0, 0])
+  })
+
+  it('counts down the oldest prefill and starts the next when it is done', () => {
+    const { ledger, clock } = newLedger()
+    const one = ledger.begin(0, { uncachedTokens: 1, expectedOutputTokens: 1, prefillSeconds: 4 })
+    ledger.begin(0, { uncachedTokens: 1, expectedOutputTokens: 1, prefillSeconds: 2 })
+    clock.nowMs = 3000
+    assert.equal(ledger.waitSeconds(0), 3)
+    one.firstToken()
+    assert.equal(ledger.waitSeconds(0), 2)
+    clock.nowMs = 4000
+    assert.equal(ledger.waitSeconds(0), 1)
+  })
+
+  it('expects of a late prefill that it takes as long again as it is late', () => {
+    const { ledger, clock } = newLedger()
+    ledger.begin(0, { uncachedTokens: 1, expectedOutputTokens: 1, prefillSeconds: 1, overheadSeconds: 0.5 })
+    clock.nowMs = 1400
+    assert.equal(ledger.waitSeconds(0), 0.1)
+    clock.nowMs = 11_500
+    assert.equal(ledger.waitSeconds(0), 10)
+  })
+
+  it('is empty again when everything ended, however it ended', () => {
+    const { ledger } = newLedger()
+    const turns = Array.from({ length: 30 }, (_, at) => ledger.begin(at % 3, { uncachedTokens: 0.1 * at, expectedOutputTokens: 7, prefillSeconds: 0.1 }))
+    turns.forEach((turn, at) => {
+      if (at % 2 === 0) turn.firstToken()
+      turn.end(at % 3 === 0 ? 'failed' : 'cancelled')
+    })
+    for (const backend of [0, 1, 2]) {
+      const figures = [ledger.runningCount(backend), ledger.beforeFirstToken(backend), ledger.queuedPrefillTokens(backend), ledger.decodeTokens(backend), ledger.waitSeconds(backend)]
+      assert.deepEqual(figures, [0, 0, 0, 0, 0])
+    }
+  })
+})

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { BlockIndex } from '../../src/kv/block-index.ts'
+import { CacheCalibration } from '../../src/kv/calibration.ts'
+import type { Outcome } from '../../src/model/outcome.ts'
+import { backendAt, chainOf, seeded, words } from '../schedule/fixture.ts'
+
+const TOKENS = 512
+
+/** An engine with an LRU of whole blocks that keeps prompts, and answers if told so. */
+function newEngine(capacity: number, keepsAnswers = true) {
+  const index = new BlockIndex({ maxBytes: 1 << 22, nowMs: () => 0 })
+  const calibration = new CacheCalibration(index)
+  const held = new Map<string, true>()
+  const backend = backendAt(0)
+  const key = (text: readonly string[], length: number) => text.slice(0, length).join(' ')
+  const use = (text: readonly string[]) => {
+    for (let length = text.length; length > 0; length--) {
+      held.delete(key(text, length))
+      held.set(key(text, length), true)
+    }
+    while (held.size > capacity) held.delete(held.keys().next().value!)
+  }
+  const turn = (prompt: readonly string[], answer: readonly string[] = [], reports = true): { expected: number; actual: number } => {
+    const promptChain = chainOf(prompt)
+    const expected = index.cachedBlocks(promptChain, 0)
+    let actual = 0
+    while (actual < prompt.length && held.has(key(prompt, actual + 1))) actual++
+    calibration.dispatched(promptChain, 0)
+    index.insert(promptChain, 0, { speculativeUntilMs: 1 })
+    use(prompt)
+    if (keepsAnswers) use([...prompt, ...answer])
+    const outcome: Outcome = {
+      backend, model: 'm', tenant: 't', sessionId: 's', status: 'completed', promptChain, fullChain: chainOf([...prompt, ...answer]),
+      expectedCachedTokens: expected * TOKENS, expectedPromptTokens: prompt.length * TOKENS, ttftMs: 1, decodeMs: 1,
+      usage: { promptTokens: prompt.length * TOKENS, cachedTokens: reports ? actual * TOKENS : null, outputTokens: answer.length * TOKENS, reasoningTokens: null },
+      inFlightAtDispatch: 0, queuedTokensAtDispatch: 0,
+    }
+    calibration.observe(outcome)
+    index.checkIntegrity()
+    return { expected, actual }
+  }
+  return { index, calibration, turn, restart: () => held.clear() }
+}
+
+describe('CacheCalibration', () => {
+  it('learns the capacity of a cache from evictions, and then predicts them', () => {
+    const { index, turn } = newEngine(400)
+    const random = seeded(4)
+    const lengths = Array.from({ length: 40 }, () => 5)
+    let wrong = 0
+    let blocks = 0
+    for (let round = 0; round < 1500; round++) {
+      const session = Math.floor(40 * random() ** 2)
+      lengths[session] = lengths[session]! > 40 ? 5 : lengths[session]! + 2
+      const { expected, actual } = turn(words(`s${session}r`, lengths[session]!))
+      if (round < 500) continue
+      wrong += Math.abs(expected - actual)
+      blocks += lengths[session]!
+    }
+    assert.ok(Math.abs(index.capacity(0) / 400 - 1) < 0.25, `${index.capacity(0)}`)
+    assert.ok(wrong / blocks <= 0.05, `${(100 * wrong) / blocks} % of prompt blocks mispredicted`)
+  })
+
+  it('does not take a lost answer for an eviction, and stops expecting answers that are never kept', () => {
+    const { index, calibration, turn } = newEngine(100_000, false)
+    const text = words('x', 10)
+    for (let round = 0; round < 40; round++) {
+      const answer = words(`answer${round}.`, 3)
+      turn(text, answer)
+      text.push(...answer, `next${round}`)
+    }
+    assert.equal(calibration.counts.evicted + calibration.counts.restarted, 0)
+    assert.equal(index.capacity(0), Infinity)
+    assert.ok(calibration.counts.answerLost > 5 && calibration.counts.answerLost < 25, `${calibration.counts.answerLost}`)
+  })
+
+  it('drops everything of a backend at the first answer that shows a restart', () => {
+    const { index, calibration, turn, restart } = newEngine(100_000)
+    for (let round = 0; round < 3; round++) for (const name of ['x', 'y', 'z']) turn(words(name, 30 + round))
+    restart()
+    turn(words('z', 34))
+    assert.equal(calibration.counts.restarted, 1)
+    assert.equal(index.cachedBlocks(chainOf(words('x', 30)), 0), 0)
+    assert.equal(index.cachedBlocks(chainOf(words('z', 34)), 0), 34)
+  })
+
+  it('leaves the index alone where an engine hides what was cached', () => {
+    const { index, turn, restart } = newEngine(100_000)
+    turn(words('x', 30))
+    restart()
+    turn(words('x', 31), [], false)
+    assert.equal(index.cachedBlocks(chainOf(words('x', 31)), 0), 31)
+  })
+
+  it('takes back what a turn without an answer was expected to bring', () => {
+    const { index, calibration } = newEngine(1000)
+    const promptChain = chainOf(words('x', 5))
+    calibration.dispatched(promptChain, 0)
+    index.insert(promptChain, 0, { speculativeUntilMs: 1 })
+    calibration.observe({
+      backend: backendAt(0), model: 'm', tenant: 't', sessionId: 's', status: 'failed', promptChain, fullChain: promptChain,
+      expectedCachedTokens: 0, expectedPromptTokens: 100, usage: null, ttftMs: null, decodeMs: null,
+      inFlightAtDispatch: 0, queuedTokensAtDispatch: 0,
+    })
+    assert.equal(index.cachedBlocks(promptChain, 0), 0)
+  })
+})
