@@ -16,6 +16,7 @@ import type { BlockIndex } from './block-index.ts'
  * - restarted: nothing left of a chain well within the proven age: all entries of the backend go;
  * - drifted: something left, within the proven age: the prefix was rendered differently; only this chain is cut;
  * - larger: more than expected from a cache believed full.
+ * A capacity that the engine tells is where belief starts; findings correct it like a learned one.
  */
 export class CacheCalibration {
   readonly #index: BlockIndex
@@ -56,6 +57,11 @@ export class CacheCalibration {
     const learned = this.#learned(backend.index)
     const reported = usage !== null && usage.cachedTokens !== null && usage.promptTokens > 0 && promptChain.length > 0
     const finding = reported ? this.#compare(outcome, learned, usage.cachedTokens!, usage.promptTokens, dispatched) : null
+    if (reported && backend.cacheCapacityTokens !== null && backend.cacheCapacityTokens !== learned.toldTokens) {
+      learned.toldTokens = backend.cacheCapacityTokens
+      const blocksPerToken = promptChain.totalCharacters / usage.promptTokens / promptChain.blockCharacters
+      this.#index.setCapacity(backend.index, learned.toldTokens * blocksPerToken)
+    }
     this.#index.insert(promptChain, backend.index)
     // Where answers are not kept, one in eight is entered all the same: engines are reconfigured.
     const keepAnswer = outcome.status !== 'failed' && (learned.answersKept > 0.3 || ++learned.answersSkipped % 8 === 0)
@@ -112,7 +118,7 @@ export class CacheCalibration {
 
   #learned(backendIndex: number): Learned {
     for (let next = this.#backends.length; next <= backendIndex; next++) {
-      this.#backends.push({ proven: 0, remaining: 0, answersKept: 1, answersSkipped: 0 })
+      this.#backends.push({ proven: 0, remaining: 0, answersKept: 1, answersSkipped: 0, toldTokens: 0 })
     }
     return this.#backends[backendIndex]!
   }
@@ -134,6 +140,8 @@ type Learned = {
   /** Share of answers' blocks that were still there when their conversation went on. */
   answersKept: number
   answersSkipped: number
+  /** The engine's own word on its capacity, 0 before it was heard. */
+  toldTokens: number
 }
 
 const MAX_IN_FLIGHT = 10_000

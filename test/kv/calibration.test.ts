@@ -40,7 +40,7 @@ function newEngine(capacity: number, keepsAnswers = true) {
     index.checkIntegrity()
     return { expected, actual }
   }
-  return { index, calibration, turn, restart: () => held.clear() }
+  return { index, calibration, turn, backend, restart: () => held.clear() }
 }
 
 describe('CacheCalibration', () => {
@@ -83,6 +83,14 @@ describe('CacheCalibration', () => {
     assert.equal(calibration.counts.restarted, 1)
     assert.equal(index.cachedBlocks(chainOf(words('x', 30)), 0), 0)
     assert.equal(index.cachedBlocks(chainOf(words('z', 34)), 0), 34)
+  })
+
+  it('believes the capacity that an engine tells', () => {
+    const { index, turn, backend } = newEngine(100_000)
+    backend.cacheCapacityTokens = 50 * TOKENS
+    for (const name of ['x', 'y', 'z']) turn(words(name, 30))
+    assert.equal(index.capacity(0), 50)
+    assert.ok(index.blocks(0) <= 50)
   })
 
   it('leaves the index alone where an engine hides what was cached', () => {
