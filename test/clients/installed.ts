@@ -21,17 +21,24 @@ export type RunOptions = { readonly cwd?: string; readonly env?: NodeJS.ProcessE
 export function runProgram(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
-      cwd: options.cwd ?? repositoryRoot(), env: options.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: options.limitMs ?? 180_000, killSignal: 'SIGKILL',
+      cwd: options.cwd ?? repositoryRoot(), env: options.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
     })
+    // A launcher's own children end with it: they are one process group.
+    const limit = setTimeout(() => {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    }, options.limitMs ?? 180_000)
     let output = ''
     const keep = (chunk: Buffer): void => {
       output += chunk.toString()
     }
     child.stdout.on('data', keep)
     child.stderr.on('data', keep)
-    child.once('error', (error) => resolve({ code: null, output: `${output}${error.message}` }))
-    child.once('close', (code) => resolve({ code, output }))
+    const end = (code: number | null, more = ''): void => {
+      clearTimeout(limit)
+      resolve({ code, output: output + more })
+    }
+    child.once('error', (error) => end(null, error.message))
+    child.once('close', (code) => end(code))
   })
 }
 
