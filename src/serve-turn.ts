@@ -76,7 +76,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
 
   async function answerChat(): Promise<void> {
     const relay = new ChatRelay(resolved, sink, () => headers(false))
-    const result = await run(relay)
+    const result = await run(relay).catch((error: unknown) => refused(error, relay, stages.newId('resp')))
     const id = relay.answerId ?? stages.newId('resp')
     const receipt = settle(result, relay, id, relay.output as readonly StoredItem[], null)
     stages.receipts.put(turn.tenant, receipt)
@@ -106,7 +106,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       }
       terminal = relay.takeTerminal()
     } catch (error) {
-      if (!(error instanceof HomingError) || !relay.committed) throw error
+      if (!(error instanceof HomingError) || !relay.committed) return refused(error, relay, id)
       failovers = (error as { failovers?: readonly Failover[] }).failovers ?? []
       terminal = relay.failCommitted(error.code, error.message)
     } finally {
@@ -116,7 +116,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const diagnostics = await stages.diagnose(resolved, relay.usage?.cachedTokens ?? null)
     if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     const output = relay.output as readonly StoredItem[]
-    const receipt = result === null
+    let receipt = result === null
       ? writeReceipt(resolved, decision, id, createdAtMs, { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
       : settle(result, relay, id, output, turn.store ? id : null)
     stages.receipts.put(turn.tenant, receipt)
@@ -125,8 +125,13 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
         await stages.save(recordOf(resolved, final, output, receipt, createdAtMs))
       } catch (error) {
         const failure = error instanceof HomingError ? error : new HomingError('storage_error', { why: error instanceof Error ? error.message : 'unknown' }, { cause: error })
-        if (!turn.stream) throw failure
-        final = { ...final, status: 'failed', error: { code: 'server_error', message: failure.message } }
+        receipt = { ...receipt, outcome: 'failed', trouble: 'the answer could not be stored' }
+        stages.receipts.put(turn.tenant, receipt)
+        if (!turn.stream) {
+          stages.observe(resolved, receipt, result)
+          throw failure
+        }
+        final = { ...final, status: 'failed', completed_at: null, incomplete_details: null, error: { code: 'server_error', message: failure.message } }
         terminal = { ...terminal, type: 'response.failed' }
       }
     }
@@ -137,6 +142,16 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       sink.end(body)
     }
     stages.observe(resolved, receipt, result)
+  }
+
+  /** No backend answered and the client is told by status: the turn is counted and logged all the same. */
+  function refused(error: unknown, relay: ChatRelay | ResponsesRelay, id: string): never {
+    if (error instanceof HomingError) {
+      const { failovers = [] } = error as { failovers?: readonly Failover[] }
+      const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), { choice: current, protocol: null, failovers, relay, status: abort.aborted ? 'cancelled' : 'failed', timing: null })
+      stages.observe(resolved, { ...receipt, trouble: error.code }, null)
+    }
+    throw error
   }
 
   /** After `streamCommitAfterMs` without output the stream is opened all the same, and kept alive by comments. */

@@ -30,14 +30,28 @@ const ANYONE: Caller = { tenant: '', admin: false }
 /** What a client may send as its request id and get back. */
 const REQUEST_ID = /^[\w.:-]{1,128}$/
 
+/** What Node finds wrong with a request before there is one. */
+const NO_HTTP: Readonly<Record<string, readonly [status: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are larger than 16 KiB.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request did not arrive in time.'],
+}
+/** For a whole request to arrive, body included; answers take as long as they take. */
+const REQUEST_TIMEOUT_MS = 300_000
+
 export function createDoor(ports: DoorPorts): Server {
-  const server = createServer({ requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 75_000, noDelay: true }, (request, response) => {
+  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: 60_000, keepAliveTimeout: 75_000, noDelay: true }, (request, response) => {
     void admit(request, response, ports)
   })
-  server.on('clientError', (_error, socket) => {
-    if (!socket.writable) return socket.destroy()
-    const body = JSON.stringify({ error: { message: 'The request is not valid HTTP.', type: 'invalid_request_error', param: null, code: 'bad_request' } })
-    socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // as Node's own handler does: nothing may land inside an answer that has begun
+    const { _httpMessage: answering } = socket as { _httpMessage?: ServerResponse | null }
+    if (!socket.writable || answering?.headersSent === true) return socket.destroy()
+    const [status, message] = NO_HTTP[error.code ?? ''] ?? ['400 Bad Request', 'The request is not valid HTTP.']
+    const body = JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code: 'bad_request' } })
+    socket.end(
+      `HTTP/1.1 ${status}\r\nx-request-id: ${ports.newRequestId()}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    )
   })
   return server
 }
