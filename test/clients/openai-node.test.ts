@@ -100,8 +100,9 @@ test('parallel function calls make a round trip by previous_response_id, tools t
     assert.deepEqual(second.tools, first.tools)
     const [, assistant, ...results] = messagesOf(engine.requests[1])
     assert.equal(assistant?.['content'], 'Let me look.')
+    const rendered = assistant!['tool_calls'] as unknown as readonly { id: string; function: { arguments: string } }[]
     assert.deepEqual(
-      (assistant?.['tool_calls'] as readonly { id: string; function: { arguments: string } }[]).map((call) => [call.id, call.function.arguments]),
+      rendered.map((call) => [call.id, call.function.arguments]),
       asked.map((call) => [call.call_id, call.arguments]),
       'one message holds both calls, their bytes kept',
     )
