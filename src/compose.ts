@@ -2,6 +2,7 @@
  * The only file that constructs. It sees all rooms, hands each the ports it declares, and owns nothing of the logic.
  * Read serve-turn.ts for what happens to a turn; read this for what it happens with.
  */
+import { createHash } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import type { Config } from './config.ts'
@@ -351,10 +352,14 @@ function missingForReady(backends: readonly Backend[], probed: boolean, closing:
 const prefixed = (prefix: string, counts: object): Record<string, number> =>
   Object.fromEntries(Object.entries(counts).map(([name, value]) => [`${prefix}${name}`, Number(value)]))
 
+/** What a client called its session may name a person: only that two are the same is told. */
+const sessionName = ({ id, source }: Receipt['session']): string =>
+  source === 'header' || source === 'agent' ? `${source}:${createHash('sha256').update(id).digest('hex').slice(0, 16)}` : id
+
 /** What operators read; ids and numbers only. */
 function logLine(tenant: string, receipt: Receipt): object {
   return {
-    id: receipt.id, request_id: receipt.requestId, tenant, endpoint: receipt.endpoint, model: receipt.model, session: receipt.session.id, session_source: receipt.session.source,
+    id: receipt.id, request_id: receipt.requestId, tenant, endpoint: receipt.endpoint, model: receipt.model, session: sessionName(receipt.session), session_source: receipt.session.source,
     backend: receipt.backendId, reason: receipt.reason, outcome: receipt.outcome, trouble: receipt.trouble ?? undefined,
     prompt_tokens: receipt.promptTokens.actual, cached_tokens: receipt.cachedTokens.actual, expected_cached_tokens: receipt.cachedTokens.expected,
     output_tokens: receipt.outputTokens, ttft_ms: receipt.ttftMs, total_ms: receipt.totalMs, queued_ms: receipt.queuedMs, decide_us: Math.round(receipt.decideMicroseconds),

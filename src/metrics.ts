@@ -4,6 +4,18 @@ import type { Receipt } from './model/receipt.ts'
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
+/** Clients may offer tools of any type; only names that the API has become labels. */
+const OMITTED = new Set([
+  'web_search', 'web_search_preview', 'file_search', 'code_interpreter', 'image_generation', 'mcp', 'computer', 'shell', 'local_shell', 'apply_patch',
+  'tool_search', 'programmatic_tool_calling', 'reasoning.encrypted_content', 'service_tier', 'max_tool_calls', 'moderation', 'access_programs',
+])
+
+/** Dated versions (`web_search_preview_2025_03_11`) count as one. */
+function labelOfOmitted(name: string): string {
+  const undated = name.replace(/_\d{4}_\d{2}_\d{2}$/, '')
+  return OMITTED.has(undated) ? undated : 'other'
+}
+
 export type Gauges = {
   readonly backends: () => readonly { id: string; up: boolean; draining: boolean; running: number; queuedTokens: number }[]
   readonly sizes: () => Readonly<Record<string, number>>
@@ -65,7 +77,7 @@ export class Metrics {
     } else if (receipt.outcome === 'completed') this.fallback('cached_tokens_hidden')
     if (receipt.outputTokens !== null) this.#outputTokens.inc(of, receipt.outputTokens)
     for (const failure of receipt.failovers) this.#failovers.inc({ backend: failure.backendId })
-    for (const tool of receipt.omitted) this.#omitted.inc({ tool: tool.slice(0, 64) })
+    for (const tool of receipt.omitted) this.#omitted.inc({ tool: labelOfOmitted(tool) })
     this.#decide.observe(receipt.decideMicroseconds / 1e6)
     if (receipt.queuedMs > 0) this.#queued.observe(receipt.queuedMs / 1000)
   }

@@ -69,11 +69,14 @@ const candidateOf = (ranked: RankedBackend): Receipt['candidates'][number] => ({
 export function decisionHeaders(turn: Turn, decision: Decision, choice: RankedBackend | null): Record<string, string> {
   return {
     'x-homing-backend': choice?.backend.id ?? 'pending',
-    'x-homing-model': choice?.backend.models.get(turn.model)?.served ?? turn.model,
+    'x-homing-model': headerSafe(choice?.backend.models.get(turn.model)?.served ?? turn.model),
     'x-homing-reason': decision.reason,
     'x-homing-expected-cached-tokens': String(Math.round(choice?.expectedCachedTokens ?? decision.ranked[0]!.expectedCachedTokens)),
     ...(decision.queuedMs > 0 ? { 'x-homing-queued-ms': String(Math.round(decision.queuedMs)) } : {}),
   }
 }
+
+/** Names of models may hold any letter; header values may not. */
+const headerSafe = (name: string): string => (/^[\x21-\x7e]+$/.test(name) ? name : encodeURIComponent(name))
 
 const round = (value: number): number => Math.round(value * 10) / 10

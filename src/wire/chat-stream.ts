@@ -69,7 +69,7 @@ class ChatStream extends BackendStreamBase {
         this.incomplete('content_filter')
         break
       default:
-        this.fail(`The backend stopped the answer (finish reason "${this.#finishReason.slice(0, 40)}").`)
+        this.fail(`The backend stopped the answer (finish reason "${this.#finishReason.slice(0, 40)}").`, null, 'an unusual finish reason')
     }
   }
 
