@@ -7,7 +7,7 @@ const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 /** Clients may offer tools of any type; only names that the API has become labels. */
 const OMITTED = new Set([
   'web_search', 'web_search_preview', 'file_search', 'code_interpreter', 'image_generation', 'mcp', 'computer', 'shell', 'local_shell', 'apply_patch',
-  'tool_search', 'programmatic_tool_calling', 'reasoning.encrypted_content', 'service_tier', 'max_tool_calls', 'moderation', 'access_programs',
+  'tool_search', 'programmatic_tool_calling', 'reasoning.encrypted_content', 'service_tier', 'max_tool_calls', 'moderation', 'access_programs', 'prompt_cache_retention',
 ])
 
 /** Dated versions (`web_search_preview_2025_03_11`) count as one. */

@@ -131,7 +131,7 @@ async function worker(name, alive) {
       parent = resource.id
     }
   } catch (error) {
-    if (alive()) throw error
+    if (alive()) problem('not continued', `worker ${name}: ${error.message}`)
   }
 }
 
