@@ -229,5 +229,10 @@ function recordOf(turn: ResolvedTurn, resource: JsonObject, output: readonly Sto
   }
 }
 
-const omittedHeader = (omitted: readonly string[]): Record<string, string> =>
-  omitted.length === 0 ? {} : { 'x-homing-omitted': omitted.join(', ') }
+/** Clients refuse answers with long heads, and a request may offer a hundred tools of 64 letters. */
+const NAMED_IN_HEADER = 16
+const omittedHeader = (omitted: readonly string[]): Record<string, string> => {
+  if (omitted.length === 0) return {}
+  const more = omitted.length - NAMED_IN_HEADER
+  return { 'x-homing-omitted': omitted.slice(0, NAMED_IN_HEADER).join(', ') + (more > 0 ? `, and ${more} more` : '') }
+}

@@ -13,6 +13,9 @@ export type TenantKeys = { readonly id: string; readonly keys: readonly string[]
 /** The one tenant of an open gateway. */
 export const OPEN_TENANT = 'default'
 
+/** Of admin keys that are no tenant's; no tenant can be configured under this name. */
+export const ADMIN_TENANT = '(admin)'
+
 const digest = (key: string): Buffer => createHash('sha256').update(key).digest()
 
 export class Tenants {
@@ -38,7 +41,7 @@ export class Tenants {
     for (const known of this.#keys) if (timingSafeEqual(known.digest, asked)) tenant = known.tenant
     const admin = this.#isAdmin(key)
     if (tenant === null && !admin) throw new HomingError('unauthorized')
-    return { tenant: tenant ?? 'admin', admin }
+    return { tenant: tenant ?? ADMIN_TENANT, admin }
   }
 
   #isAdmin(key: string | null): boolean {
