@@ -203,8 +203,9 @@ const looksLikeEvents = (start: Buffer): boolean => /^\s*(data|event|id|retry)?:
 /** A failure that the stream itself told. */
 function failedAttempt({ trouble, reported }: RelayEnd): Attempt {
   const why = trouble ?? 'failed'
-  if (reported?.status == null) return { kind: 'failed', why, report: null, refusal: null, final: false }
-  return refused(reported.status, { message: reported.message, param: null, structured: true }, null)
+  const status = reported?.status ?? null
+  if (reported === undefined || status === null) return { kind: 'failed', why, report: null, refusal: null, final: false }
+  return refused(status, { message: reported.message, param: null, structured: true }, null)
 }
 
 type BackendError = { readonly message: string | null; readonly param: string | null; readonly structured: boolean }
@@ -229,11 +230,11 @@ function refused(status: number, { message, param, structured }: BackendError, r
     const secret = status === 401 || status === 403 || status === 407
     return { kind: 'failed', why, report: null, refusal: new HomingError('backend_error', { why: `The backend answered ${secret ? why : told}` }), final: false }
   }
-  const told4xx = { ...(param === null ? {} : { param }) }
+  const place = param === null ? {} : { param }
   const refusal = /context|too long|maximum.*(length|tokens)/i.test(message ?? '') && /exceed|long|maximum/i.test(message ?? '')
-    ? new HomingError('context_too_long_for_backend', { why: message!, ...told4xx })
+    ? new HomingError('context_too_long_for_backend', { why: message!, ...place })
     // clients retry a 409 by themselves, and this one would be refused again
-    : new HomingError('backend_rejected', { why: message ?? `The backend refused the request with ${why}.`, ...told4xx }, { status: status === 409 ? 400 : status })
+    : new HomingError('backend_rejected', { why: message ?? `The backend refused the request with ${why}.`, ...place }, { status: status === 409 ? 400 : status })
   return { kind: 'failed', why, report: null, refusal, final: true }
 }
 

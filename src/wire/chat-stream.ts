@@ -69,7 +69,10 @@ class ChatStream extends BackendStreamBase {
         this.incomplete('content_filter')
         break
       default:
-        this.fail(`The backend stopped the answer (finish reason "${this.#finishReason.slice(0, 40)}").`, null, 'an unusual finish reason')
+        this.fail(
+          `The backend stopped the answer (finish reason "${this.#finishReason.slice(0, 40)}").`, null,
+          `finish reason ${/^[a-z_]{1,40}$/.test(this.#finishReason) ? this.#finishReason : 'unknown'}`,
+        )
     }
   }
 

@@ -20,7 +20,7 @@ const START_MS = 180_000
 
 type Seen = { readonly id: string; readonly backend: string; readonly cached: number; readonly prompt: number; readonly body: JsonObject }
 
-describe('a conversation on real engines', { ...(WHY_NOT === undefined ? {} : { skip: `no real engine: ${WHY_NOT}` }) }, () => {
+describe('a conversation on real engines', WHY_NOT === undefined ? {} : { skip: `no real engine: ${WHY_NOT}` }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'homing-engine-'))
   const engines = join(folder, 'engines')
   let urls: string[] = []
