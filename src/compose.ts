@@ -151,6 +151,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) => estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
     place: (request, signal) => scheduler.place(request, signal),
+    release: (decision) => scheduler.release(decision),
     begin: (decision, choice, request) => scheduler.begin(decision, choice, request),
     load,
     dispatch: dispatchPorts,
@@ -190,7 +191,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   passthroughRoutes(router, {
     maxDepth: limits.maxDepth,
     forward: (endpoint, model, body, call) => forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
-      place: stages.place, begin: stages.begin, dispatch: dispatchPorts, emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
+      rank: (request) => scheduler.rank(request), begin: stages.begin, dispatch: dispatchPorts, emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
     }),
   })
   storedRoutes(router, {

@@ -65,8 +65,9 @@ const candidateOf = (ranked: RankedBackend): Receipt['candidates'][number] => ({
   costSeconds: ranked.costSeconds,
 })
 
-/** `choice` null: no backend has answered yet (the stream had to be opened early). */
-export function decisionHeaders(turn: Turn, decision: Decision, choice: RankedBackend | null): Record<string, string> {
+/** `choice` null: no backend has answered yet, `decision` null: the turn still waits (the stream had to be opened early). */
+export function decisionHeaders(turn: Turn, decision: Decision | null, choice: RankedBackend | null): Record<string, string> {
+  if (decision === null) return { 'x-homing-backend': 'pending', 'x-homing-model': headerSafe(turn.model) }
   return {
     'x-homing-backend': choice?.backend.id ?? 'pending',
     'x-homing-model': headerSafe(choice?.backend.models.get(turn.model)?.served ?? turn.model),

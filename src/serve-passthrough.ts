@@ -1,5 +1,5 @@
 /** /v1/completions and /v1/embeddings: place by load, dispatch, relay; nothing is resolved, stored or learned. */
-import { Cancellation, type CancelSignal } from './model/cancellation.ts'
+import { Cancellation } from './model/cancellation.ts'
 import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
 import type { JsonObject } from './model/json.ts'
 import type { BlockChain } from './model/turn.ts'
@@ -8,7 +8,8 @@ import { dispatch, type DispatchPorts } from './upstream/dispatch.ts'
 import { PassthroughRelay } from './upstream/passthrough-relay.ts'
 
 export type PassthroughPorts = {
-  readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
+  /** By load, on arrival: these engines batch what comes, and there is no home to wait for. */
+  readonly rank: (request: SchedulingRequest) => Decision
   readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly emptyChain: (tenant: string, model: string) => BlockChain
@@ -31,7 +32,7 @@ export async function forward(asked: PassthroughRequest, sink: ClientSink, ports
     promptTokens: JSON.stringify(asked.body['prompt'] ?? asked.body['input'] ?? '').length / 4,
     maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : null, sessionId: asked.requestId, homeBackendId: null, protocol: null, needsVision: false, exclude: new Set(),
   }
-  const decision = await ports.place(request, abort)
+  const decision = ports.rank(request)
   let choice = decision.ranked[0]!
   const relay = new PassthroughRelay(`/v1/${asked.endpoint}`, asked.body, sink, () => ({
     'x-homing-backend': choice.backend.id, 'x-homing-model': choice.backend.models.get(asked.model)?.served ?? asked.model, 'x-homing-reason': decision.reason,

@@ -30,7 +30,10 @@ export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   /** What the scheduler is asked; token lengths are estimated here. */
   readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
+  /** Waits for a backend where all suitable ones are busy. */
   readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
+  /** The decision was not used: nothing was sent to the backend it chose. */
+  readonly release: (decision: Decision) => void
   readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
@@ -49,6 +52,7 @@ export type Stages = {
 }
 
 const KEEP_ALIVE_MS = 15_000
+const IDLE = { running: 0, queuedTokens: 0 }
 
 /** Rejects with a HomingError when nothing has been sent; otherwise the client has had its ending. */
 export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): Promise<void> {
@@ -57,22 +61,35 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const resolved = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
   const request = stages.schedulingRequest(resolved)
-  const decision = await stages.place(request, abort)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
-  const run = (relay: ChatRelay | ResponsesRelay): Promise<DispatchResult> =>
-    dispatch({ decision, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort }, relay, sink, {
-      ...stages.dispatch,
-      begin: (choice) => {
-        current = choice
-        loadAtDispatch = stages.load(choice.backend)
-        return stages.begin(decision, choice, request)
-      },
-    })
-  let current: RankedBackend = decision.ranked[0]!
-  let loadAtDispatch = stages.load(current.backend)
+  let decision: Decision | null = null
+  let current: RankedBackend | null = null
+  let loadAtDispatch = IDLE
+  const run = async (relay: ChatRelay | ResponsesRelay): Promise<DispatchResult> => {
+    const placed = await stages.place(request, abort)
+    decision = placed
+    let begun = false
+    try {
+      return await dispatch({ decision: placed, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort }, relay, sink, {
+        ...stages.dispatch,
+        begin: (choice) => {
+          begun = true
+          current = choice
+          loadAtDispatch = stages.load(choice.backend)
+          return stages.begin(placed, choice, request)
+        },
+      })
+    } finally {
+      if (!begun) stages.release(placed)
+    }
+  }
   const headers = (pending: boolean): Record<string, string> => decisionHeaders(turn, decision, pending ? null : current)
-  if (turn.endpoint === 'chat') await answerChat()
-  else await answerResponses()
+  try {
+    if (turn.endpoint === 'chat') await answerChat()
+    else await answerResponses()
+  } catch (error) {
+    if (!abort.aborted || error instanceof HomingError) throw error // a client that left while it waited is told nothing
+  }
 
   async function answerChat(): Promise<void> {
     const relay = new ChatRelay(resolved, sink, () => headers(false))
@@ -107,6 +124,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       terminal = relay.takeTerminal()
     } catch (error) {
       if (!(error instanceof HomingError) || !relay.committed) return refused(error, relay, id)
+      if (decision === null) return relay.finish(relay.failCommitted(error.code, error.message)) // nobody could be asked
       failovers = (error as { failovers?: readonly Failover[] }).failovers ?? []
       terminal = relay.failCommitted(error.code, error.message)
     } finally {
@@ -117,7 +135,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     const output = relay.output as readonly StoredItem[]
     let receipt = result === null
-      ? writeReceipt(resolved, decision, id, createdAtMs, { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
+      ? writeReceipt(resolved, decision!, id, createdAtMs, { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
       : settle(result, relay, id, output, turn.store ? id : null)
     stages.receipts.put(turn.tenant, receipt)
     if (turn.store) {
@@ -146,7 +164,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
 
   /** No backend answered and the client is told by status: the turn is counted and logged all the same. */
   function refused(error: unknown, relay: ChatRelay | ResponsesRelay, id: string): never {
-    if (error instanceof HomingError) {
+    if (error instanceof HomingError && decision !== null) {
       const { failovers = [] } = error as { failovers?: readonly Failover[] }
       const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), { choice: current, protocol: null, failovers, relay, status: abort.aborted ? 'cancelled' : 'failed', timing: null })
       stages.observe(resolved, { ...receipt, trouble: error.code }, null)
@@ -184,14 +202,14 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       promptChain: resolved.chain,
       fullChain,
       expectedCachedTokens: result.choice.expectedCachedTokens,
-      expectedPromptTokens: decision.promptTokens,
+      expectedPromptTokens: decision!.promptTokens,
       usage: relay.usage,
       ttftMs: first === null ? null : first - result.dispatchedAtMs,
       decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
       inFlightAtDispatch: loadAtDispatch.running,
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
     })
-    return writeReceipt(resolved, decision, id, stages.wallMs(), {
+    return writeReceipt(resolved, decision!, id, stages.wallMs(), {
       choice: result.choice, protocol: result.protocol, failovers: result.failovers, relay, status, timing: result,
     })
   }

@@ -73,7 +73,7 @@ export class Scheduler {
     if (after === undefined || policy !== undefined) return this.#grant(assessment, this.#choose(assessment), 0, started)
     const cheapest = assessment.cheapest(this.#ports.random, ALWAYS)
     const holdMs = Math.min(HOLD_MS, HOLD_SHARE * 1000 * assessment.board.prefillSeconds[cheapest]!)
-    if (this.#room.size === 0 && holdMs < 1 && this.#isFree(assessment.candidates[cheapest]!)) {
+    if (this.#room.size === 0 && holdMs < 1 && this.#isFree(assessment.candidates[cheapest]!, uncachedAt(assessment, cheapest))) {
       return this.#grant(assessment, cheapest, 0, started)
     }
     return this.#wait(request, after, holdMs < 1 ? 0 : holdMs, signal)
@@ -122,6 +122,12 @@ export class Scheduler {
         this.#pump()
       },
     }
+  }
+
+  /** A decision that nobody will begin: what it promised is free again. */
+  release(decision: Decision): void {
+    this.#promised.delete(decision.ranked[0]!.backend.index)
+    this.#pump()
   }
 
   observe(outcome: Outcome): void {
@@ -220,7 +226,7 @@ export class Scheduler {
       if (position < 0) continue
       const bound = (now - turn.enteredMs) / (maxWaitMs ?? MAX_WAIT_MS)
       const overdue = bound >= 1
-      if (!overdue && !this.#isFree(assessment.candidates[position]!)) continue
+      if (!overdue && !this.#isFree(assessment.candidates[position]!, uncachedAt(assessment, position))) continue
       const work = assessment.board.prefillSeconds[position]!
       const cached = assessment.board.cachedTokens[position]!
       const saved = (work * cached) / Math.max(1, assessment.request.promptTokens - cached)
@@ -251,12 +257,21 @@ export class Scheduler {
     }
   }
 
-  #isFree(backend: Backend): boolean {
+  /**
+   * A backend is free for a turn when nothing waits for its first token there. Short turns may follow short turns up to
+   * a bound: they delay each other little, and a batching engine computes several in one step but idles between steps
+   * when it is fed one at a time.
+   */
+  #isFree(backend: Backend, uncachedTokens: number): boolean {
     const { ledger, nowMs } = this.#ports
     const promised = this.#promised.get(backend.index)
     if (promised !== undefined && nowMs() - promised < PROMISE_MS) return false
     if (backend.slots !== null && ledger.runningCount(backend.index) >= backend.slots) return false
-    return ledger.beforeFirstToken(backend.index) === 0 || ledger.waitSeconds(backend.index) <= SLACK_SECONDS
+    const pending = ledger.beforeFirstToken(backend.index)
+    if (pending === 0 || ledger.waitSeconds(backend.index) <= SLACK_SECONDS) return true
+    const pendingTokens = ledger.queuedPrefillTokens(backend.index)
+    if (uncachedTokens > SHORT_TOKENS || pendingTokens > SHORT_TOKENS * pending) return false
+    return pendingTokens + uncachedTokens <= PENDING_TOKENS
   }
 
   #price(others: number): number {
@@ -265,6 +280,9 @@ export class Scheduler {
 }
 
 type After = NonNullable<SchedulerPorts['after']>
+
+const uncachedAt = ({ request, board }: Assessment, position: number): number =>
+  Math.max(0, request.promptTokens - board.cachedTokens[position]!)
 
 const ALWAYS = (): boolean => true
 const SERVING = (backend: Backend): boolean => backend.healthy && !backend.draining
@@ -284,6 +302,14 @@ const SOONER_MS = 1e15
  * two turns costs as much.
  */
 const SLACK_SECONDS = 0.005
+/**
+ * Short: fits one step of a batching engine (vLLM's `--max-num-batched-tokens` is 2,048 by default); pending up to eight
+ * steps. On the Azure trace at five times its rate on 4 backends (short prompts, near saturation) one at a time gives a
+ * mean TTFT of 23 s, this 4.8 s, placing on arrival 5.4 s; on the Mooncake trace, where few prompts are short, it costs
+ * 2 % at N = 4 and nothing at N = 8.
+ */
+const SHORT_TOKENS = 2048
+const PENDING_TOKENS = 16_384
 /** A turn is held for a hundredth of its own prefill, 5 ms at most: those that arrive together are weighed together. */
 const HOLD_SHARE = 0.01
 const HOLD_MS = 5

@@ -37,6 +37,32 @@ describe('The waiting room', () => {
     assert.ok(short.decision!.queuedMs >= 3000)
   })
 
+  it('lets short turns follow short turns, and makes a long one wait', async () => {
+    const { scheduler, start, advance } = newFleet([backendAt(0)], { waiting: true })
+    const first = requestFor(words('first', 3))
+    const opening = scheduler.place(first)
+    await advance(10)
+    start(first, await opening)
+    const long = watch(scheduler.place(requestFor(words('long', 50))))
+    const short = watch(scheduler.place(requestFor(words('short', 3))))
+    await advance(20)
+    assert.notEqual(short.decision, null)
+    assert.equal(long.decision, null)
+  })
+
+  it('gives back a backend that was promised to a turn which nobody sent', async () => {
+    const { scheduler, advance } = newFleet([backendAt(0)], { waiting: true })
+    const opening = scheduler.place(requestFor(words('first', 100)))
+    await advance(10)
+    const decision = await opening
+    const next = watch(scheduler.place(requestFor(words('next', 100))))
+    await advance(20)
+    assert.equal(next.decision, null)
+    scheduler.release(decision)
+    await settled()
+    assert.notEqual(next.decision, null)
+  })
+
   it('holds turns that arrive together for a moment, so that the order of arrival does not decide', async () => {
     const { scheduler, advance } = newFleet([backendAt(0)], { waiting: true })
     const long = watch(scheduler.place(requestFor(words('long', 80))))
