@@ -57,8 +57,8 @@ function refusal(
   request: SchedulingRequest,
   filteredOut: readonly { readonly by: string }[],
 ): HomingError {
-  // A backend that has not been asked yet may well offer it.
-  const unknown = fleet.some((backend) => !backend.probed && backend.models.size === 0)
+  // A backend that has not been asked yet, or has not answered yet, may well offer it.
+  const unknown = fleet.some((backend) => !backend.healthy && backend.models.size === 0)
   if (!unknown && filteredOut.every(({ by }) => by === 'model')) {
     return new HomingError('model_not_found', { model: request.model, param: 'model' })
   }

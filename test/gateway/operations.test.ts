@@ -126,6 +126,8 @@ test('/readyz is 503 and says what is missing until a backend is usable; /health
   upstream.described['/v1/models'] = 503
   await gateway.json('/homing/v1/backends', { url: upstream.url })
   assert.deepEqual((await gateway.json('/readyz')).body['missing'], ['no backend is usable'])
+  const early = await gateway.json('/v1/responses', hello)
+  assert.deepEqual([early.status, errorOf(early.body)['code']], [503, 'no_backend_available'], 'what a backend offers that never answered is not known: not a 404')
   upstream.described['/v1/models'] = { object: 'list', data: [{ id: 'm', owned_by: 'vllm', max_model_len: 8192 }] }
   await eventually(async () => (await gateway.json('/readyz')).status === 200)
 })
