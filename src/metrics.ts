@@ -1,6 +1,7 @@
 /** Prometheus metrics, in the field's names and base units. Labels are bounded: backends, models offered, fixed words. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Receipt } from './model/receipt.ts'
+import { TurnTotals } from './turn-totals.ts'
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
@@ -24,15 +25,10 @@ export type Gauges = {
 
 export class Metrics {
   readonly registry = new Registry()
+  readonly #totals = new TurnTotals()
   readonly #requests = this.#counter('homing_http_requests_total', 'Requests by route and status.', ['route', 'status'])
   readonly #requestSeconds = this.#histogram('homing_http_request_duration_seconds', 'Time from the first byte in to the last byte out.', ['route'])
-  readonly #turns = this.#counter('homing_turns_total', 'Turns by backend, reason of the decision and outcome.', ['backend', 'model', 'reason', 'outcome'])
   readonly #ttft = this.#histogram('homing_time_to_first_token_seconds', 'From dispatch to the first output of the backend.', ['backend', 'model'])
-  readonly #promptTokens = this.#counter('homing_prompt_tokens_total', 'Prompt tokens as engines counted them.', ['backend', 'model'])
-  readonly #cachedTokens = this.#counter('homing_prompt_tokens_cached_total', 'Prompt tokens that engines took from their cache.', ['backend', 'model'])
-  readonly #expectedCached = this.#counter('homing_prompt_tokens_cached_expected_total', 'Prompt tokens that the decision expected to be cached.', ['backend', 'model'])
-  readonly #cacheError = this.#counter('homing_cached_tokens_absolute_error_total', 'Sum of |expected - actual| cached tokens; divide by prompt tokens.', ['backend'])
-  readonly #outputTokens = this.#counter('homing_output_tokens_total', 'Generated tokens.', ['backend', 'model'])
   readonly #failovers = this.#counter('homing_failovers_total', 'Attempts that were given to another backend.', ['backend'])
   readonly #omitted = this.#counter('homing_omitted_tools_total', 'Hosted tools that were offered and left out of what the engine sees.', ['tool'])
   readonly #decide = this.#histogram('homing_decision_duration_seconds', 'Time to rank the backends of one turn.', [], [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3])
@@ -42,6 +38,15 @@ export class Metrics {
 
   constructor(gauges: Gauges) {
     collectDefaultMetrics({ register: this.registry })
+    for (const { name, help, labelNames, read } of this.#totals.counters) {
+      new Counter({
+        name, help, labelNames, registers: [this.registry],
+        collect() {
+          this.reset()
+          for (const { labels, value } of read()) this.inc(labels, value)
+        },
+      })
+    }
     this.#gauge('homing_backend_up', 'Backend takes turns (1) or not (0).', ['backend'], (gauge) => {
       for (const { id, up, draining } of gauges.backends()) gauge.set({ backend: id }, up && !draining ? 1 : 0)
     })
@@ -65,17 +70,9 @@ export class Metrics {
   }
 
   turn(receipt: Receipt): void {
-    const backend = receipt.backendId
-    const of = { backend, model: receipt.model }
-    this.#turns.inc({ ...of, reason: receipt.reason, outcome: receipt.outcome })
-    if (receipt.ttftMs !== null) this.#ttft.observe(of, receipt.ttftMs / 1000)
-    if (receipt.promptTokens.actual !== null) this.#promptTokens.inc(of, receipt.promptTokens.actual)
-    this.#expectedCached.inc(of, receipt.cachedTokens.expected)
-    if (receipt.cachedTokens.actual !== null) {
-      this.#cachedTokens.inc(of, receipt.cachedTokens.actual)
-      this.#cacheError.inc({ backend }, Math.abs(receipt.cachedTokens.actual - receipt.cachedTokens.expected))
-    } else if (receipt.outcome === 'completed') this.fallback('cached_tokens_hidden')
-    if (receipt.outputTokens !== null) this.#outputTokens.inc(of, receipt.outputTokens)
+    this.#totals.add(receipt)
+    if (receipt.ttftMs !== null) this.#ttft.observe({ backend: receipt.backendId, model: receipt.model }, receipt.ttftMs / 1000)
+    if (receipt.cachedTokens.actual === null && receipt.outcome === 'completed') this.fallback('cached_tokens_hidden')
     for (const failure of receipt.failovers) this.#failovers.inc({ backend: failure.backendId })
     for (const tool of receipt.omitted) this.#omitted.inc({ tool: labelOfOmitted(tool) })
     this.#decide.observe(receipt.decideMicroseconds / 1e6)

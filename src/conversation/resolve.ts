@@ -95,6 +95,7 @@ const withHistory = (turn: Turn, history: Omit<ResolvedTurn, keyof Turn>): Resol
   cacheKey: turn.cacheKey,
   maxOutputTokens: turn.maxOutputTokens,
   body: turn.body,
+  bodyBytes: turn.bodyBytes,
   context: history.context,
   contextItemIds: history.contextItemIds,
   newItems: history.newItems,

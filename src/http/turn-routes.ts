@@ -4,6 +4,7 @@ import type { Turn } from '../model/turn.ts'
 import type { ClientSink } from '../upstream/client-sink.ts'
 import { parseChat } from '../wire/parse-chat.ts'
 import { parseResponses, type Limits, type TurnMeta } from '../wire/parse-responses.ts'
+import { parseJson } from './body.ts'
 import type { Call, Handler } from './call.ts'
 import type { Router } from './router.ts'
 import { sessionHint } from './session-hint.ts'
@@ -16,7 +17,10 @@ export type TurnRoutePorts = {
 export function turnRoutes(router: Router<Handler>, ports: TurnRoutePorts): void {
   const handler = (name: string, parse: (body: unknown, meta: TurnMeta, limits: Limits) => Turn): Handler => ({
     access: 'tenant', limited: true, name,
-    handle: async (call) => ports.serve(parse(await call.body(), metaOf(call), ports.limits), call.sink),
+    handle: async (call) => {
+      const bodyBytes = await call.bytes()
+      await ports.serve(parse(parseJson(bodyBytes), { ...metaOf(call), bodyBytes }, ports.limits), call.sink)
+    },
   })
   router.on('POST', '/v1/responses', handler('responses', parseResponses))
   router.on('POST', '/v1/chat/completions', handler('chat_completions', parseChat))

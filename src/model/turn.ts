@@ -30,6 +30,8 @@ export type Turn = {
   readonly maxOutputTokens: number | null
   /** The body as parsed; unknown fields are passed through from here. */
   readonly body: JsonObject
+  /** The bytes it was parsed from, where they may be sent on as they are. */
+  readonly bodyBytes?: Buffer | undefined
 }
 
 /**

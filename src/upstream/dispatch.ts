@@ -18,7 +18,7 @@ import { isObject } from '../model/json.ts'
 import type { Connections } from './connections.ts'
 import { openExchange, type Exchange, type ExchangePorts, type FailureKind } from './exchange.ts'
 import type { ClientSink } from './client-sink.ts'
-import type { Relay, RelayEnd } from './relay.ts'
+import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
 
 export type Failover = { readonly backendId: string; readonly why: string }
 
@@ -94,7 +94,7 @@ export async function dispatch(request: DispatchRequest, relay: Relay, sink: Cli
 }
 
 function runAttempt(
-  request: DispatchRequest, rendered: { path: string; body: string }, backend: Backend, relay: Relay, sink: ClientSink, inFlight: InFlight,
+  request: DispatchRequest, rendered: BackendRequest, backend: Backend, relay: Relay, sink: ClientSink, inFlight: InFlight,
   timing: { dispatchedAtMs: number; firstOutputAtMs: number | null; lastOutputAtMs: number | null }, ports: DispatchPorts,
 ): Promise<Attempt> {
   return new Promise((resolve) => {

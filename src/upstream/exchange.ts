@@ -42,7 +42,7 @@ const CONNECT_CODES = new Set([
 ])
 
 export function openExchange(
-  connection: Connection, backend: Backend, path: string, body: string, requestId: string, handler: ExchangeHandler, ports: ExchangePorts,
+  connection: Connection, backend: Backend, path: string, body: string | Buffer, requestId: string, handler: ExchangeHandler, ports: ExchangePorts,
 ): Exchange {
   const { timeouts, key, headers } = backend.config
   let controller: Dispatcher.DispatchController | null = null

@@ -48,6 +48,7 @@ export function parseChat(body: unknown, meta: TurnMeta, limits: Limits): Turn {
     cacheKey: optionalString(body, 'prompt_cache_key', ''),
     maxOutputTokens: optionalInteger(body, 'max_completion_tokens', '', 1) ?? maxTokens,
     body,
+    bodyBytes: meta.bodyBytes,
   }
 }
 

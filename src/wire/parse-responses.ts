@@ -35,6 +35,8 @@ export type TurnMeta = {
   readonly requestId: string
   readonly receivedAtMs: number
   readonly sessionHint: string | null
+  /** What the body was parsed from. */
+  readonly bodyBytes?: Buffer | undefined
 }
 
 export type Limits = { readonly maxItems: number; readonly maxDepth: number }
