@@ -127,6 +127,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     backends: () => registry.list().map((backend) => ({
       id: backend.id, up: backend.healthy, draining: backend.draining, running: ledger.runningCount(backend.index), queuedTokens: ledger.queuedPrefillTokens(backend.index),
     })),
+    predictionErrors: () => registry.list().flatMap((backend) => [...backend.models.keys()].flatMap((model) => {
+      const error = latency.error(backend.index, model)
+      return error === null ? [] : [{ backend: backend.id, model, ...error }]
+    })),
     sizes: () => {
       const { responses, conversations, items, bytes } = store.stats()
       return {

@@ -19,6 +19,8 @@ function labelOfOmitted(name: string): string {
 
 export type Gauges = {
   readonly backends: () => readonly { id: string; up: boolean; draining: boolean; running: number; queuedTokens: number }[]
+  /** |predicted - measured| / measured of the last first tokens. */
+  readonly predictionErrors: () => readonly { backend: string; model: string; median: number; p90: number }[]
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
 }
@@ -55,6 +57,12 @@ export class Metrics {
     })
     this.#gauge('homing_backend_queued_prefill_tokens', 'Uncached prompt tokens of this gateway that still wait for their first token.', ['backend'], (gauge) => {
       for (const { id, queuedTokens } of gauges.backends()) gauge.set({ backend: id }, queuedTokens)
+    })
+    this.#gauge('homing_ttft_prediction_error_ratio', 'Relative error of the predicted time to first token, over recent turns.', ['backend', 'model', 'quantile'], (gauge) => {
+      for (const { backend, model, median, p90 } of gauges.predictionErrors()) {
+        gauge.set({ backend, model, quantile: '0.5' }, median)
+        gauge.set({ backend, model, quantile: '0.9' }, p90)
+      }
     })
     this.#gauge('homing_state_size', 'Entries or bytes of what is held, by name; each has a bound.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.sizes())) gauge.set({ what }, value)

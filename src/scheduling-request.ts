@@ -1,6 +1,6 @@
 /** ResolvedTurn -> what the scheduler is asked. Token lengths are estimates: canonical characters over the model's learned ratio. */
 import type { SchedulingRequest } from './model/decision.ts'
-import { isObject } from './model/json.ts'
+import { isObject, type JsonObject } from './model/json.ts'
 import type { ConversationItem } from './model/item.ts'
 import type { ResolvedTurn } from './model/turn.ts'
 
@@ -23,8 +23,20 @@ export function estimateRequest(turn: ResolvedTurn, charactersPerToken: number, 
     ...(parent === null || parent.promptTokens === null ? {} : { homeTokens: parent.promptTokens + outputTokens }),
     protocol: parent?.home?.protocol ?? null,
     needsVision: turn.context.some(hasImage),
+    priority: priorityOf(turn.body),
     exclude: new Set(),
   }
+}
+
+const TIERS: Readonly<Record<string, number>> = { priority: 1, fast: 1, ultrafast: 1, flex: -1 }
+/** A number far outside would make the order of the waiting room a matter of it alone. */
+const MOST_URGENT = 10
+
+/** Higher goes first in the waiting room: OpenAI's `service_tier`, and vLLM's `priority`, where lower goes first. */
+export function priorityOf(body: JsonObject): number {
+  const tier = typeof body['service_tier'] === 'string' ? (TIERS[body['service_tier']] ?? 0) : 0
+  const own = typeof body['priority'] === 'number' && Number.isFinite(body['priority']) ? -body['priority'] : 0
+  return Math.max(-MOST_URGENT, Math.min(MOST_URGENT, tier + own))
 }
 
 function hasImage(item: ConversationItem): boolean {
