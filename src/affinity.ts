@@ -16,7 +16,9 @@ export type AffinityPorts = {
   readonly rank: (request: SchedulingRequest, backends?: readonly Backend[]) => Decision
 }
 
-export type AffinityRouter = SemanticAffinityRouter & { scoresOf(turn: Turn, backends?: readonly Backend[]): Promise<AffinityScore[]> }
+export type AffinityRouter = SemanticAffinityRouter & {
+  scoresOf(turn: Turn, backends?: readonly Backend[]): Promise<AffinityScore[]>
+}
 
 export function createAffinityRouter(ports: AffinityPorts): AffinityRouter {
   const scoresOf = async (turn: Turn, backends?: readonly Backend[]): Promise<AffinityScore[]> => {
@@ -40,7 +42,9 @@ function scores(decision: Decision): AffinityScore[] {
     cacheScore: decision.promptTokens === 0 ? 0 : clamp(candidate.expectedCachedTokens / decision.promptTokens),
     loadScore: clamp(1 - candidate.waitSeconds / LATENCY_BUDGET_SECONDS),
     // 1 for the choice, falling with the seconds that another choice would cost; equal costs keep the order of trial
-    combinedScore: clamp(1 / (1 + Math.max(0, candidate.costSeconds - cheapest) / LATENCY_BUDGET_SECONDS) - place * 1e-9),
+    combinedScore: clamp(
+      1 / (1 + Math.max(0, candidate.costSeconds - cheapest) / LATENCY_BUDGET_SECONDS) - place * 1e-9,
+    ),
     expectedTtftMs: 1000 * (candidate.waitSeconds + candidate.prefillSeconds),
     expectedCachedTokens: candidate.expectedCachedTokens,
     expectedOutputTokens: decision.expectedOutputTokens,
@@ -51,13 +55,26 @@ function scores(decision: Decision): AffinityScore[] {
 const clamp = (value: number): number => Math.min(1, Math.max(0, value))
 
 function turnOf(session: SessionContext): Turn {
-  const input = typeof session.input === 'string'
-    ? [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: session.input }] }]
-    : session.input
+  const input =
+    typeof session.input === 'string'
+      ? [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: session.input }] }]
+      : session.input
   return {
-    endpoint: 'responses', tenant: session.tenant, requestId: 'affinity', receivedAtMs: 0, model: session.model, input,
-    instructions: session.instructions ?? null, tools: session.tools, previousResponseId: session.previousResponseId ?? null,
-    conversationId: session.conversation ?? null, store: false, stream: false,
-    sessionHint: session.sessionId === undefined ? null : `header:${session.sessionId}`, cacheKey: null, maxOutputTokens: null, body: {},
+    endpoint: 'responses',
+    tenant: session.tenant,
+    requestId: 'affinity',
+    receivedAtMs: 0,
+    model: session.model,
+    input,
+    instructions: session.instructions ?? null,
+    tools: session.tools,
+    previousResponseId: session.previousResponseId ?? null,
+    conversationId: session.conversation ?? null,
+    store: false,
+    stream: false,
+    sessionHint: session.sessionId === undefined ? null : `header:${session.sessionId}`,
+    cacheKey: null,
+    maxOutputTokens: null,
+    body: {},
   }
 }

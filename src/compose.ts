@@ -96,12 +96,19 @@ export async function startGateway(config: Config, options: { readonly version: 
   const probeConnections = new ProbeConnections()
   const probeGet = createProbeGet({ dispatcherFor: probeConnections.dispatcherFor, timeoutMs: 3000 })
   const registry = new BackendRegistry({
-    get: probeGet, nowMs, after: systemAfter, random: Math.random,
+    get: probeGet,
+    nowMs,
+    after: systemAfter,
+    random: Math.random,
   })
   const ledger = new Ledger({ nowMs })
 
   const metricsProbe = new MetricsProbe({
-    backends: () => registry.list(), get: probeGet, nowMs, after: systemAfter, random: Math.random,
+    backends: () => registry.list(),
+    get: probeGet,
+    nowMs,
+    after: systemAfter,
+    random: Math.random,
     onRestart: (backend, why) => registry.noteRestart(backend, why),
   })
 
@@ -111,10 +118,24 @@ export async function startGateway(config: Config, options: { readonly version: 
   const latency = new LatencyModel()
   const outputLength = new OutputLength()
   const charactersPerToken = new CharactersPerToken()
-  const scheduler = new Scheduler({ fleet: registry, index, ledger, latency, outputLength, calibration, random: Math.random, nowMs, after: systemAfter })
+  const scheduler = new Scheduler({
+    fleet: registry,
+    index,
+    ledger,
+    latency,
+    outputLength,
+    calibration,
+    random: Math.random,
+    nowMs,
+    after: systemAfter,
+  })
 
   // conversation
-  const chains: ChainMaker = { root: (tenant, model) => PrefixChain.root(tenant, model), head: canonicalHead, item: canonicalItem }
+  const chains: ChainMaker = {
+    root: (tenant, model) => PrefixChain.root(tenant, model),
+    head: canonicalHead,
+    item: canonicalItem,
+  }
   const lineages = new LineageCache({ maxCharacters: BOUNDS.lineageCharacters, maxEntries: BOUNDS.lineages })
   const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
@@ -124,36 +145,64 @@ export async function startGateway(config: Config, options: { readonly version: 
   const watch = new SilenceWatch(nowMs)
   const receipts = new ReceiptBook(BOUNDS.receipts)
   const metrics = new Metrics({
-    backends: () => registry.list().map((backend) => ({
-      id: backend.id, up: backend.healthy, draining: backend.draining, running: ledger.runningCount(backend.index), queuedTokens: ledger.queuedPrefillTokens(backend.index),
-    })),
-    predictionErrors: () => registry.list().flatMap((backend) => [...backend.models.keys()].flatMap((model) => {
-      const error = latency.error(backend.index, model)
-      return error === null ? [] : [{ backend: backend.id, model, ...error }]
-    })),
+    backends: () =>
+      registry.list().map((backend) => ({
+        id: backend.id,
+        up: backend.healthy,
+        draining: backend.draining,
+        running: ledger.runningCount(backend.index),
+        queuedTokens: ledger.queuedPrefillTokens(backend.index),
+      })),
+    predictionErrors: () =>
+      registry.list().flatMap((backend) =>
+        [...backend.models.keys()].flatMap((model) => {
+          const error = latency.error(backend.index, model)
+          return error === null ? [] : [{ backend: backend.id, model, ...error }]
+        }),
+      ),
     sizes: () => {
       const { responses, conversations, items, bytes } = store.stats()
       return {
-        store_responses: responses, store_conversations: conversations, store_items: items, store_bytes: bytes, block_index_blocks: index.stats.blocks,
-        block_index_bytes: index.stats.bytes, lineages: lineages.size, lineage_characters: lineages.characters, sessions: sessions.size, receipts: receipts.size,
-        turns_waiting: scheduler.waiting.turns, turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
+        store_responses: responses,
+        store_conversations: conversations,
+        store_items: items,
+        store_bytes: bytes,
+        block_index_blocks: index.stats.blocks,
+        block_index_bytes: index.stats.bytes,
+        lineages: lineages.size,
+        lineage_characters: lineages.characters,
+        sessions: sessions.size,
+        receipts: receipts.size,
+        turns_waiting: scheduler.waiting.turns,
+        turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
       }
     },
     evictions: () => ({
-      lineages_size: lineages.evictions.size, sessions_size: sessions.evictions.size, receipts_size: receipts.evictions.size,
-      output_length_size: outputLength.evicted, ...prefixed('block_index_', index.stats.removed),
-      ...prefixed('store_expired_', store.stats().evicted.expired), ...prefixed('store_size_', store.stats().evicted.size),
+      lineages_size: lineages.evictions.size,
+      sessions_size: sessions.evictions.size,
+      receipts_size: receipts.evictions.size,
+      output_length_size: outputLength.evicted,
+      ...prefixed('block_index_', index.stats.removed),
+      ...prefixed('store_expired_', store.stats().evicted.expired),
+      ...prefixed('store_size_', store.stats().evicted.size),
     }),
   })
   const dispatchPorts = {
-    connections, watch, nowMs,
-    report: (backend: Backend, result: 'ok' | 'connect' | '5xx' | 'timeout' | 'reset') => registry.report(backend, result),
+    connections,
+    watch,
+    nowMs,
+    report: (backend: Backend, result: 'ok' | 'connect' | '5xx' | 'timeout' | 'reset') =>
+      registry.report(backend, result),
   }
-  const load = (backend: Backend) => ({ running: ledger.runningCount(backend.index), queuedTokens: ledger.queuedPrefillTokens(backend.index) })
+  const load = (backend: Backend) => ({
+    running: ledger.runningCount(backend.index),
+    queuedTokens: ledger.queuedPrefillTokens(backend.index),
+  })
 
   const stages: Stages = {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
-    schedulingRequest: (turn) => estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
+    schedulingRequest: (turn) =>
+      estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
     place: (request, signal) => scheduler.place(request, signal),
     release: (decision) => scheduler.release(decision),
     begin: (decision, choice, request) => scheduler.begin(decision, choice, request),
@@ -167,7 +216,12 @@ export async function startGateway(config: Config, options: { readonly version: 
     save: (save) => store.saveResponse(save),
     remember: (turn, output, storedId, backendId) => {
       sessions.rememberHome(turn.session.id, backendId)
-      return rememberTurn(turn, output, storedId === null ? null : { id: storedId, outputIds: output.map((item) => item.id) }, resolvePorts)
+      return rememberTurn(
+        turn,
+        output,
+        storedId === null ? null : { id: storedId, outputIds: output.map((item) => item.id) },
+        resolvePorts,
+      )
     },
     learn: (outcome) => {
       try {
@@ -183,7 +237,9 @@ export async function startGateway(config: Config, options: { readonly version: 
       metrics.turn(receipt)
       log.info({ turn: logLine(turn.tenant, receipt) }, 'turn')
     },
-    newId, wallMs, nowMs,
+    newId,
+    wallMs,
+    nowMs,
     streamCommitAfterMs: config.streamCommitAfterMs,
   }
 
@@ -194,25 +250,39 @@ export async function startGateway(config: Config, options: { readonly version: 
   turnRoutes(router, { serve: (turn, sink) => serveTurn(turn, sink, stages), limits })
   passthroughRoutes(router, {
     maxDepth: limits.maxDepth,
-    forward: (endpoint, model, body, call) => forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
-      rank: (request) => scheduler.rank(request), begin: stages.begin, dispatch: dispatchPorts, emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
-    }),
+    forward: (endpoint, model, body, call) =>
+      forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
+        rank: (request) => scheduler.rank(request),
+        begin: stages.begin,
+        dispatch: dispatchPorts,
+        emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
+      }),
   })
   storedRoutes(router, {
-    store, wallMs, maxDepth: limits.maxDepth,
+    store,
+    wallMs,
+    maxDepth: limits.maxDepth,
     identify: (tenant, items) => identifyItems(tenant, items, { items: [], itemIds: [] }, resolvePorts),
     forgetLineage: (tenant, id) => lineages.delete(tenant, id),
     newConversationId: () => newId('conv'),
   })
   let firstProbeDone = false
   fleetRoutes(router, {
-    backends: () => registry.list(), version: options.version, startedAtSeconds: Math.floor(wallMs() / 1000),
-    notReady: () => missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
+    backends: () => registry.list(),
+    version: options.version,
+    startedAtSeconds: Math.floor(wallMs() / 1000),
+    notReady: () =>
+      missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
     metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
   })
-  const affinity = createAffinityRouter({ resolve: stages.resolve, request: stages.schedulingRequest, rank: (request, backends) => scheduler.rank(request, backends) })
+  const affinity = createAffinityRouter({
+    resolve: stages.resolve,
+    request: stages.schedulingRequest,
+    rank: (request, backends) => scheduler.rank(request, backends),
+  })
   operatorRoutes(router, {
-    list: () => registry.list(), limits,
+    list: () => registry.list(),
+    limits,
     add: async (body) => {
       const added = registry.add(declared(body))
       if ('problem' in added) throw new HomingError('conflict', { why: added.problem })
@@ -232,8 +302,11 @@ export async function startGateway(config: Config, options: { readonly version: 
       const { running, queuedTokens } = load(backend)
       const scraped = metricsProbe.load(backend)
       return {
-        running_requests: running, queued_prefill_tokens: queuedTokens,
-        engine_running_requests: scraped?.running ?? null, engine_waiting_requests: scraped?.waiting ?? null, cached_blocks: index.blocks(backend.index),
+        running_requests: running,
+        queued_prefill_tokens: queuedTokens,
+        engine_running_requests: scraped?.running ?? null,
+        engine_waiting_requests: scraped?.waiting ?? null,
+        cached_blocks: index.blocks(backend.index),
       }
     },
     receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,
@@ -254,11 +327,16 @@ export async function startGateway(config: Config, options: { readonly version: 
   const tenantLimits = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const server = createDoor({
     router,
-    tenants: new Tenants({ tenants: config.tenants, adminKeys: config.admin.keys, loopback: isLoopback(config.listen.host) }),
+    tenants: new Tenants({
+      tenants: config.tenants,
+      adminKeys: config.admin.keys,
+      loopback: isLoopback(config.listen.host),
+    }),
     limits: new TenantLimits((tenant) => tenantLimits.get(tenant) ?? config.limits.tenant, nowMs),
     bodyLimitBytes: config.limits.bodyBytes,
     newRequestId: () => newId('req'),
-    wallMs, nowMs,
+    wallMs,
+    nowMs,
     observe: (route, status, seconds) => metrics.request(route, status, seconds),
     onBug: (requestId, error) => log.error({ request_id: requestId, err: error }, 'unexpected failure'),
     closing: () => closing,
@@ -275,16 +353,20 @@ export async function startGateway(config: Config, options: { readonly version: 
   void registry.firstProbeDone.then(() => {
     firstProbeDone = true
   })
-  void warmStart({
-    store, chains,
-    backend: (id) => registry.get(id),
-    insert: (chain, backend) => index.insert(chain, backend.index),
-    rememberSession: (chain, sessionId, backendId) => {
-      sessions.remember(chain, sessionId)
-      sessions.rememberHome(sessionId, backendId)
+  void warmStart(
+    {
+      store,
+      chains,
+      backend: (id) => registry.get(id),
+      insert: (chain, backend) => index.insert(chain, backend.index),
+      rememberSession: (chain, sessionId, backendId) => {
+        sessions.remember(chain, sessionId)
+        sessions.rememberHome(sessionId, backendId)
+      },
+      yield: () => new Promise((resolve) => setImmediate(resolve)),
     },
-    yield: () => new Promise((resolve) => setImmediate(resolve)),
-  }, BOUNDS.warmStartResponses).then(
+    BOUNDS.warmStartResponses,
+  ).then(
     (restored) => log.debug({ restored }, 'block index rebuilt from the store'),
     (error: unknown) => {
       metrics.fallback('warm_start_failed')
@@ -341,7 +423,10 @@ function declared(body: unknown): BackendConfig {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     const [first] = error.problems
-    throw new HomingError('invalid_value', { param: first?.path ?? 'body', why: error.problems.map(({ path, message }) => `${path} ${message}`).join('; ') })
+    throw new HomingError('invalid_value', {
+      param: first?.path ?? 'body',
+      why: error.problems.map(({ path, message }) => `${path} ${message}`).join('; '),
+    })
   }
 }
 
@@ -350,7 +435,8 @@ function missingForReady(backends: readonly Backend[], probed: boolean, closing:
   if (closing) missing.push('the gateway is shutting down')
   if (!probed) missing.push('not every backend has been probed yet')
   if (backends.length === 0) missing.push('no backend is configured')
-  else if (!backends.some((backend) => backend.healthy && !backend.draining && backend.models.size > 0)) missing.push('no backend is usable')
+  else if (!backends.some((backend) => backend.healthy && !backend.draining && backend.models.size > 0))
+    missing.push('no backend is usable')
   return missing
 }
 
@@ -359,15 +445,32 @@ const prefixed = (prefix: string, counts: object): Record<string, number> =>
 
 /** What a client called its session may name a person: only that two are the same is told. */
 const sessionName = ({ id, source }: Receipt['session']): string =>
-  source === 'header' || source === 'agent' ? `${source}:${createHash('sha256').update(id).digest('hex').slice(0, 16)}` : id
+  source === 'header' || source === 'agent'
+    ? `${source}:${createHash('sha256').update(id).digest('hex').slice(0, 16)}`
+    : id
 
 /** What operators read; ids and numbers only. */
 function logLine(tenant: string, receipt: Receipt): object {
   return {
-    id: receipt.id, request_id: receipt.requestId, tenant, endpoint: receipt.endpoint, model: receipt.model, session: sessionName(receipt.session), session_source: receipt.session.source,
-    backend: receipt.backendId, reason: receipt.reason, outcome: receipt.outcome, trouble: receipt.trouble ?? undefined,
-    prompt_tokens: receipt.promptTokens.actual, cached_tokens: receipt.cachedTokens.actual, expected_cached_tokens: receipt.cachedTokens.expected,
-    output_tokens: receipt.outputTokens, ttft_ms: receipt.ttftMs, total_ms: receipt.totalMs, queued_ms: receipt.queuedMs, decide_us: Math.round(receipt.decideMicroseconds),
+    id: receipt.id,
+    request_id: receipt.requestId,
+    tenant,
+    endpoint: receipt.endpoint,
+    model: receipt.model,
+    session: sessionName(receipt.session),
+    session_source: receipt.session.source,
+    backend: receipt.backendId,
+    reason: receipt.reason,
+    outcome: receipt.outcome,
+    trouble: receipt.trouble ?? undefined,
+    prompt_tokens: receipt.promptTokens.actual,
+    cached_tokens: receipt.cachedTokens.actual,
+    expected_cached_tokens: receipt.cachedTokens.expected,
+    output_tokens: receipt.outputTokens,
+    ttft_ms: receipt.ttftMs,
+    total_ms: receipt.totalMs,
+    queued_ms: receipt.queuedMs,
+    decide_us: Math.round(receipt.decideMicroseconds),
     failovers: receipt.failovers.length === 0 ? undefined : receipt.failovers,
   }
 }

@@ -7,8 +7,24 @@ const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 
 /** Clients may offer tools of any type; only names that the API has become labels. */
 const OMITTED = new Set([
-  'web_search', 'web_search_preview', 'file_search', 'code_interpreter', 'image_generation', 'mcp', 'computer', 'shell', 'local_shell', 'apply_patch',
-  'tool_search', 'programmatic_tool_calling', 'reasoning.encrypted_content', 'service_tier', 'max_tool_calls', 'moderation', 'access_programs', 'prompt_cache_retention',
+  'web_search',
+  'web_search_preview',
+  'file_search',
+  'code_interpreter',
+  'image_generation',
+  'mcp',
+  'computer',
+  'shell',
+  'local_shell',
+  'apply_patch',
+  'tool_search',
+  'programmatic_tool_calling',
+  'reasoning.encrypted_content',
+  'service_tier',
+  'max_tool_calls',
+  'moderation',
+  'access_programs',
+  'prompt_cache_retention',
 ])
 
 /** Dated versions (`web_search_preview_2025_03_11`) count as one. */
@@ -18,7 +34,13 @@ function labelOfOmitted(name: string): string {
 }
 
 export type Gauges = {
-  readonly backends: () => readonly { id: string; up: boolean; draining: boolean; running: number; queuedTokens: number }[]
+  readonly backends: () => readonly {
+    id: string
+    up: boolean
+    draining: boolean
+    running: number
+    queuedTokens: number
+  }[]
   /** |predicted - measured| / measured of the last first tokens. */
   readonly predictionErrors: () => readonly { backend: string; model: string; median: number; p90: number }[]
   readonly sizes: () => Readonly<Record<string, number>>
@@ -29,20 +51,50 @@ export class Metrics {
   readonly registry = new Registry()
   readonly #totals = new TurnTotals()
   readonly #requests = this.#counter('homing_http_requests_total', 'Requests by route and status.', ['route', 'status'])
-  readonly #requestSeconds = this.#histogram('homing_http_request_duration_seconds', 'Time from the first byte in to the last byte out.', ['route'])
-  readonly #ttft = this.#histogram('homing_time_to_first_token_seconds', 'From dispatch to the first output of the backend.', ['backend', 'model'])
-  readonly #failovers = this.#counter('homing_failovers_total', 'Attempts that were given to another backend.', ['backend'])
-  readonly #omitted = this.#counter('homing_omitted_tools_total', 'Hosted tools that were offered and left out of what the engine sees.', ['tool'])
-  readonly #decide = this.#histogram('homing_decision_duration_seconds', 'Time to rank the backends of one turn.', [], [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3])
-  readonly #queued = this.#histogram('homing_queue_duration_seconds', 'Time that turns waited in the gateway for a backend.', [])
+  readonly #requestSeconds = this.#histogram(
+    'homing_http_request_duration_seconds',
+    'Time from the first byte in to the last byte out.',
+    ['route'],
+  )
+  readonly #ttft = this.#histogram(
+    'homing_time_to_first_token_seconds',
+    'From dispatch to the first output of the backend.',
+    ['backend', 'model'],
+  )
+  readonly #failovers = this.#counter('homing_failovers_total', 'Attempts that were given to another backend.', [
+    'backend',
+  ])
+  readonly #omitted = this.#counter(
+    'homing_omitted_tools_total',
+    'Hosted tools that were offered and left out of what the engine sees.',
+    ['tool'],
+  )
+  readonly #decide = this.#histogram(
+    'homing_decision_duration_seconds',
+    'Time to rank the backends of one turn.',
+    [],
+    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3],
+  )
+  readonly #queued = this.#histogram(
+    'homing_queue_duration_seconds',
+    'Time that turns waited in the gateway for a backend.',
+    [],
+  )
   readonly #fallbacks = this.#counter('homing_fallbacks_total', 'Degraded decisions, by what was missing.', ['what'])
-  readonly #probes = this.#counter('homing_backend_state_changes_total', 'Backends that left or came back, by what happened.', ['backend', 'change'])
+  readonly #probes = this.#counter(
+    'homing_backend_state_changes_total',
+    'Backends that left or came back, by what happened.',
+    ['backend', 'change'],
+  )
 
   constructor(gauges: Gauges) {
     collectDefaultMetrics({ register: this.registry })
     for (const { name, help, labelNames, read } of this.#totals.counters) {
       new Counter({
-        name, help, labelNames, registers: [this.registry],
+        name,
+        help,
+        labelNames,
+        registers: [this.registry],
         collect() {
           this.reset()
           for (const { labels, value } of read()) this.inc(labels, value)
@@ -55,18 +107,33 @@ export class Metrics {
     this.#gauge('homing_backend_requests_running', 'Requests of this gateway in flight.', ['backend'], (gauge) => {
       for (const { id, running } of gauges.backends()) gauge.set({ backend: id }, running)
     })
-    this.#gauge('homing_backend_queued_prefill_tokens', 'Uncached prompt tokens of this gateway that still wait for their first token.', ['backend'], (gauge) => {
-      for (const { id, queuedTokens } of gauges.backends()) gauge.set({ backend: id }, queuedTokens)
-    })
-    this.#gauge('homing_ttft_prediction_error_ratio', 'Relative error of the predicted time to first token, over recent turns.', ['backend', 'model', 'quantile'], (gauge) => {
-      for (const { backend, model, median, p90 } of gauges.predictionErrors()) {
-        gauge.set({ backend, model, quantile: '0.5' }, median)
-        gauge.set({ backend, model, quantile: '0.9' }, p90)
-      }
-    })
-    this.#gauge('homing_state_size', 'Entries or bytes of what is held, by name; each has a bound.', ['what'], (gauge) => {
-      for (const [what, value] of Object.entries(gauges.sizes())) gauge.set({ what }, value)
-    })
+    this.#gauge(
+      'homing_backend_queued_prefill_tokens',
+      'Uncached prompt tokens of this gateway that still wait for their first token.',
+      ['backend'],
+      (gauge) => {
+        for (const { id, queuedTokens } of gauges.backends()) gauge.set({ backend: id }, queuedTokens)
+      },
+    )
+    this.#gauge(
+      'homing_ttft_prediction_error_ratio',
+      'Relative error of the predicted time to first token, over recent turns.',
+      ['backend', 'model', 'quantile'],
+      (gauge) => {
+        for (const { backend, model, median, p90 } of gauges.predictionErrors()) {
+          gauge.set({ backend, model, quantile: '0.5' }, median)
+          gauge.set({ backend, model, quantile: '0.9' }, p90)
+        }
+      },
+    )
+    this.#gauge(
+      'homing_state_size',
+      'Entries or bytes of what is held, by name; each has a bound.',
+      ['what'],
+      (gauge) => {
+        for (const [what, value] of Object.entries(gauges.sizes())) gauge.set({ what }, value)
+      },
+    )
     this.#gauge('homing_evictions', 'What was let go, by name and reason, since start.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.evictions())) gauge.set({ what }, value)
     })
@@ -79,7 +146,8 @@ export class Metrics {
 
   turn(receipt: Receipt): void {
     this.#totals.add(receipt)
-    if (receipt.ttftMs !== null) this.#ttft.observe({ backend: receipt.backendId, model: receipt.model }, receipt.ttftMs / 1000)
+    if (receipt.ttftMs !== null)
+      this.#ttft.observe({ backend: receipt.backendId, model: receipt.model }, receipt.ttftMs / 1000)
     if (receipt.cachedTokens.actual === null && receipt.outcome === 'completed') this.fallback('cached_tokens_hidden')
     for (const failure of receipt.failovers) this.#failovers.inc({ backend: failure.backendId })
     for (const tool of receipt.omitted) this.#omitted.inc({ tool: labelOfOmitted(tool) })
@@ -99,13 +167,21 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.registry] })
   }
 
-  #histogram<Label extends string>(name: string, help: string, labelNames: readonly Label[], buckets = SECONDS): Histogram<Label> {
+  #histogram<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    buckets = SECONDS,
+  ): Histogram<Label> {
     return new Histogram({ name, help, labelNames, buckets, registers: [this.registry] })
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[], read: (gauge: Gauge) => void): void {
     new Gauge({
-      name, help, labelNames, registers: [this.registry],
+      name,
+      help,
+      labelNames,
+      registers: [this.registry],
       collect() {
         this.reset()
         read(this)

@@ -7,7 +7,11 @@ import type { ResolvedTurn } from './model/turn.ts'
 /** Tokens that a chat template spends around each item. */
 const TEMPLATE_TOKENS = 4
 
-export function estimateRequest(turn: ResolvedTurn, charactersPerToken: number, sessionHome: string | null): SchedulingRequest {
+export function estimateRequest(
+  turn: ResolvedTurn,
+  charactersPerToken: number,
+  sessionHome: string | null,
+): SchedulingRequest {
   const { parent } = turn
   const usage = parent?.resource['usage']
   const outputTokens = isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0

@@ -28,22 +28,37 @@ export async function forward(asked: PassthroughRequest, sink: ClientSink, ports
   sink.onClosed(() => abort.abort())
   const maxTokens = asked.body['max_tokens']
   const request: SchedulingRequest = {
-    endpoint: asked.endpoint, tenant: asked.tenant, model: asked.model, chain: ports.emptyChain(asked.tenant, asked.model),
+    endpoint: asked.endpoint,
+    tenant: asked.tenant,
+    model: asked.model,
+    chain: ports.emptyChain(asked.tenant, asked.model),
     promptTokens: JSON.stringify(asked.body['prompt'] ?? asked.body['input'] ?? '').length / 4,
-    maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : null, sessionId: asked.requestId, homeBackendId: null, protocol: null, needsVision: false, exclude: new Set(),
+    maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : null,
+    sessionId: asked.requestId,
+    homeBackendId: null,
+    protocol: null,
+    needsVision: false,
+    exclude: new Set(),
   }
   const decision = ports.rank(request)
   let choice = decision.ranked[0]!
   const relay = new PassthroughRelay(`/v1/${asked.endpoint}`, asked.body, sink, () => ({
-    'x-homing-backend': choice.backend.id, 'x-homing-model': choice.backend.models.get(asked.model)?.served ?? asked.model, 'x-homing-reason': decision.reason,
+    'x-homing-backend': choice.backend.id,
+    'x-homing-model': choice.backend.models.get(asked.model)?.served ?? asked.model,
+    'x-homing-reason': decision.reason,
   }))
-  const result = await dispatch({ decision, model: asked.model, requestId: asked.requestId, protocolFor: () => 'chat', signal: abort }, relay, sink, {
-    ...ports.dispatch,
-    begin: (next) => {
-      choice = next
-      return ports.begin(decision, next, request)
+  const result = await dispatch(
+    { decision, model: asked.model, requestId: asked.requestId, protocolFor: () => 'chat', signal: abort },
+    relay,
+    sink,
+    {
+      ...ports.dispatch,
+      begin: (next) => {
+        choice = next
+        return ports.begin(decision, next, request)
+      },
     },
-  })
+  )
   const cancelled = result.kind === 'cancelled'
   result.inFlight.end(cancelled ? 'cancelled' : relay.ended?.status === 'failed' ? 'failed' : 'completed')
   if (!cancelled) relay.finish()

@@ -24,7 +24,11 @@ import { ResponsesRelay } from './upstream/responses-relay.ts'
 import type { IdPrefix } from './wire/response-assembly.ts'
 import { decisionHeaders, writeReceipt } from './receipt.ts'
 
-export type SaveTurn = { readonly response: StoredResponse; readonly items: readonly StoredItem[]; readonly conversationAppend: readonly string[] | null }
+export type SaveTurn = {
+  readonly response: StoredResponse
+  readonly items: readonly StoredItem[]
+  readonly conversationAppend: readonly string[] | null
+}
 
 export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
@@ -39,7 +43,12 @@ export type Stages = {
   readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
   readonly diagnose: (turn: ResolvedTurn, cachedTokens: number | null) => Promise<JsonObject | null>
   readonly save: (save: SaveTurn) => Promise<void>
-  readonly remember: (turn: ResolvedTurn, output: readonly StoredItem[], storedId: string | null, backendId: string) => GrowingChain
+  readonly remember: (
+    turn: ResolvedTurn,
+    output: readonly StoredItem[],
+    storedId: string | null,
+    backendId: string,
+  ) => GrowingChain
   /** What this process has in flight at a backend now. */
   readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
   readonly learn: (outcome: Outcome) => void
@@ -70,20 +79,26 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     decision = placed
     let begun = false
     try {
-      return await dispatch({ decision: placed, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort }, relay, sink, {
-        ...stages.dispatch,
-        begin: (choice) => {
-          begun = true
-          current = choice
-          loadAtDispatch = stages.load(choice.backend)
-          return stages.begin(placed, choice, request)
+      return await dispatch(
+        { decision: placed, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort },
+        relay,
+        sink,
+        {
+          ...stages.dispatch,
+          begin: (choice) => {
+            begun = true
+            current = choice
+            loadAtDispatch = stages.load(choice.backend)
+            return stages.begin(placed, choice, request)
+          },
         },
-      })
+      )
     } finally {
       if (!begun) stages.release(placed)
     }
   }
-  const headers = (pending: boolean): Record<string, string> => decisionHeaders(turn, decision, pending ? null : current)
+  const headers = (pending: boolean): Record<string, string> =>
+    decisionHeaders(turn, decision, pending ? null : current)
   try {
     if (turn.endpoint === 'chat') await answerChat()
     else await answerResponses()
@@ -106,7 +121,9 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const createdAtMs = stages.wallMs()
     const resource = stages.newResource(turn, resolved.effectiveTools, id, Math.floor(createdAtMs / 1000))
     const relay: ResponsesRelay = new ResponsesRelay(resolved, sink, {
-      resource, newId: stages.newId, nowSeconds: () => Math.floor(stages.wallMs() / 1000),
+      resource,
+      newId: stages.newId,
+      nowSeconds: () => Math.floor(stages.wallMs() / 1000),
       headers: (pending) => ({ ...headers(pending), ...omittedHeader(relay.omitted) }),
     })
     const patience = beginPatience(relay)
@@ -134,29 +151,55 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const diagnostics = await stages.diagnose(resolved, relay.usage?.cachedTokens ?? null)
     if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     const output = relay.output as readonly StoredItem[]
-    let receipt = result === null
-      ? writeReceipt(resolved, decision!, id, createdAtMs, { choice: null, protocol: null, failovers, relay, status: 'failed', timing: null })
-      : settle(result, relay, id, output, turn.store ? id : null)
+    let receipt =
+      result === null
+        ? writeReceipt(resolved, decision!, id, createdAtMs, {
+            choice: null,
+            protocol: null,
+            failovers,
+            relay,
+            status: 'failed',
+            timing: null,
+          })
+        : settle(result, relay, id, output, turn.store ? id : null)
     stages.receipts.put(turn.tenant, receipt)
     if (turn.store) {
       try {
         await stages.save(recordOf(resolved, final, output, receipt, createdAtMs))
       } catch (error) {
-        const failure = error instanceof HomingError ? error : new HomingError('storage_error', { why: error instanceof Error ? error.message : 'unknown' }, { cause: error })
+        const failure =
+          error instanceof HomingError
+            ? error
+            : new HomingError(
+                'storage_error',
+                { why: error instanceof Error ? error.message : 'unknown' },
+                { cause: error },
+              )
         receipt = { ...receipt, outcome: 'failed', trouble: 'the answer could not be stored' }
         stages.receipts.put(turn.tenant, receipt)
         if (!turn.stream) {
           stages.observe(resolved, receipt, result)
           throw failure
         }
-        final = { ...final, status: 'failed', completed_at: null, incomplete_details: null, error: { code: 'server_error', message: failure.message } }
+        final = {
+          ...final,
+          status: 'failed',
+          completed_at: null,
+          incomplete_details: null,
+          error: { code: 'server_error', message: failure.message },
+        }
         terminal = { ...terminal, type: 'response.failed' }
       }
     }
     if (turn.stream) relay.finish({ ...terminal, response: final })
     else {
       const body = JSON.stringify(final)
-      sink.head(200, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), ...headers(false), ...omittedHeader(relay.omitted) })
+      sink.head(200, {
+        'content-type': 'application/json',
+        'content-length': String(Buffer.byteLength(body)),
+        ...headers(false),
+        ...omittedHeader(relay.omitted),
+      })
       sink.end(body)
     }
     stages.observe(resolved, receipt, result)
@@ -166,7 +209,14 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   function refused(error: unknown, relay: ChatRelay | ResponsesRelay, id: string): never {
     if (error instanceof HomingError && decision !== null) {
       const { failovers = [] } = error as { failovers?: readonly Failover[] }
-      const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), { choice: current, protocol: null, failovers, relay, status: abort.aborted ? 'cancelled' : 'failed', timing: null })
+      const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), {
+        choice: current,
+        protocol: null,
+        failovers,
+        relay,
+        status: abort.aborted ? 'cancelled' : 'failed',
+        timing: null,
+      })
       stages.observe(resolved, { ...receipt, trouble: error.code }, null)
     }
     throw error
@@ -187,7 +237,13 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   }
 
   /** Closes the books of an attempt: ledger, lineage, learning, receipt. */
-  function settle(result: DispatchResult, relay: ChatRelay | ResponsesRelay, id: string, output: readonly StoredItem[], storedId: string | null): Receipt {
+  function settle(
+    result: DispatchResult,
+    relay: ChatRelay | ResponsesRelay,
+    id: string,
+    output: readonly StoredItem[],
+    storedId: string | null,
+  ): Receipt {
     const status = result.kind === 'cancelled' ? 'cancelled' : (relay.ended?.status ?? 'failed')
     result.inFlight.end(status === 'incomplete' ? 'completed' : status)
     const remember = status === 'completed' || status === 'incomplete'
@@ -210,7 +266,12 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
     })
     return writeReceipt(resolved, decision!, id, stages.wallMs(), {
-      choice: result.choice, protocol: result.protocol, failovers: result.failovers, relay, status, timing: result,
+      choice: result.choice,
+      protocol: result.protocol,
+      failovers: result.failovers,
+      relay,
+      status,
+      timing: result,
     })
   }
 }
@@ -222,7 +283,13 @@ function protocolOf(backend: Backend, turn: Turn, kept: Protocol | null): Protoc
   return backend.protocols.has('chat') ? 'chat' : 'responses'
 }
 
-function recordOf(turn: ResolvedTurn, resource: JsonObject, output: readonly StoredItem[], receipt: Receipt, createdAtMs: number): SaveTurn {
+function recordOf(
+  turn: ResolvedTurn,
+  resource: JsonObject,
+  output: readonly StoredItem[],
+  receipt: Receipt,
+  createdAtMs: number,
+): SaveTurn {
   const outputItemIds = output.map((item) => item.id)
   const failed = resource['status'] === 'failed'
   return {

@@ -45,8 +45,14 @@ export class TurnTotals {
   }
 
   get counters(): readonly TotalsCounter[] {
-    const tokens = (name: string, help: string, field: keyof Totals & `${string}${'Tokens' | 'Error'}`): TotalsCounter => ({
-      name, help, labelNames: ['backend', 'model'],
+    const tokens = (
+      name: string,
+      help: string,
+      field: keyof Totals & `${string}${'Tokens' | 'Error'}`,
+    ): TotalsCounter => ({
+      name,
+      help,
+      labelNames: ['backend', 'model'],
       read: () => this.#all().map((totals) => ({ labels: totals.labels, value: totals[field] })),
     })
     return [
@@ -54,12 +60,23 @@ export class TurnTotals {
         name: 'homing_turns_total',
         help: 'Turns by backend, reason of the decision and outcome.',
         labelNames: ['backend', 'model', 'reason', 'outcome'],
-        read: () => this.#all().flatMap(({ turns }) => [...turns.values()].map(({ labels, count }) => ({ labels, value: count }))),
+        read: () =>
+          this.#all().flatMap(({ turns }) =>
+            [...turns.values()].map(({ labels, count }) => ({ labels, value: count })),
+          ),
       },
       tokens('homing_prompt_tokens_total', 'Prompt tokens as engines counted them.', 'promptTokens'),
       tokens('homing_prompt_tokens_cached_total', 'Prompt tokens that engines took from their cache.', 'cachedTokens'),
-      tokens('homing_prompt_tokens_cached_expected_total', 'Prompt tokens that the decision expected to be cached.', 'expectedCachedTokens'),
-      tokens('homing_cached_tokens_absolute_error_total', 'Sum of |expected - actual| cached tokens; divide by prompt tokens.', 'cachedTokensError'),
+      tokens(
+        'homing_prompt_tokens_cached_expected_total',
+        'Prompt tokens that the decision expected to be cached.',
+        'expectedCachedTokens',
+      ),
+      tokens(
+        'homing_cached_tokens_absolute_error_total',
+        'Sum of |expected - actual| cached tokens; divide by prompt tokens.',
+        'cachedTokensError',
+      ),
       tokens('homing_output_tokens_total', 'Generated tokens.', 'outputTokens'),
     ]
   }
@@ -74,7 +91,12 @@ export class TurnTotals {
     let totals = byModel.get(model)
     if (totals === undefined) {
       totals = {
-        labels: { backend, model }, promptTokens: 0, cachedTokens: 0, expectedCachedTokens: 0, cachedTokensError: 0, outputTokens: 0,
+        labels: { backend, model },
+        promptTokens: 0,
+        cachedTokens: 0,
+        expectedCachedTokens: 0,
+        cachedTokensError: 0,
+        outputTokens: 0,
         turns: new Map(),
       }
       byModel.set(model, totals)

@@ -29,8 +29,11 @@ export async function warmStart(ports: WarmStartPorts, maxResponses: number): Pr
     if (backend === undefined || continued.has(response.id)) continue
     const items = await ports.store.getItems(response.tenant, [...response.inputItemIds, ...response.outputItemIds])
     if (items.includes(null)) continue
-    const instructions = typeof response.resource['instructions'] === 'string' ? response.resource['instructions'] : null
-    const head = ports.chains.root(response.tenant, response.model).extend(ports.chains.head(instructions, response.tools))
+    const instructions =
+      typeof response.resource['instructions'] === 'string' ? response.resource['instructions'] : null
+    const head = ports.chains
+      .root(response.tenant, response.model)
+      .extend(ports.chains.head(instructions, response.tools))
     const chain = extendByItems(head, items as readonly ConversationItem[], ports.chains)
     ports.insert(chain, backend)
     ports.rememberSession(chain, response.sessionId, backend.id)

@@ -16,7 +16,11 @@ export function comparisonId(turn: ResolvedTurn): string | null {
   return typeof id === 'string' ? id : null
 }
 
-export function diagnoseCache(turn: ResolvedTurn, comparison: StoredResponse | null, cachedTokens: number | null): JsonObject {
+export function diagnoseCache(
+  turn: ResolvedTurn,
+  comparison: StoredResponse | null,
+  cachedTokens: number | null,
+): JsonObject {
   if (comparison === null) return { type: 'comparison_response_not_found' }
   if (cachedTokens === null || comparison.promptTokens === null) return { type: 'unavailable' }
   const usage = comparison.resource['usage']
@@ -25,7 +29,12 @@ export function diagnoseCache(turn: ResolvedTurn, comparison: StoredResponse | n
   const reusable = comparison.promptTokens + (continues ? outputTokens : 0)
   const missed = Math.max(0, reusable - cachedTokens)
   if (missed <= BLOCK_TOLERANCE_TOKENS && cachedTokens > 0) return { type: 'cache_hit' }
-  return { type: 'cache_miss', reason: reasonOf(turn, comparison), cache_missed_tokens: missed, comparison_reusable_tokens: reusable }
+  return {
+    type: 'cache_miss',
+    reason: reasonOf(turn, comparison),
+    cache_missed_tokens: missed,
+    comparison_reusable_tokens: reusable,
+  }
 }
 
 function reasonOf(turn: ResolvedTurn, comparison: StoredResponse): string {
@@ -35,8 +44,16 @@ function reasonOf(turn: ResolvedTurn, comparison: StoredResponse): string {
   if (turn.model !== comparison.model) return 'model_changed'
   if (turn.cacheKey !== null && differs(turn.cacheKey, before['prompt_cache_key'])) return 'prompt_cache_key_changed'
   if (differs(turn.effectiveTools, comparison.tools)) return 'tools_changed'
-  if (differs(inside(inside(turn.body['text'], 'format'), 'type') ?? 'text', inside(inside(before['text'], 'format'), 'type') ?? 'text')) return 'text_format_changed'
-  if (differs(inside(turn.body['reasoning'], 'effort'), inside(before['reasoning'], 'effort'))) return 'reasoning_effort_changed'
-  if (differs(inside(turn.body['text'], 'verbosity') ?? 'medium', inside(before['text'], 'verbosity') ?? 'medium')) return 'verbosity_changed'
+  if (
+    differs(
+      inside(inside(turn.body['text'], 'format'), 'type') ?? 'text',
+      inside(inside(before['text'], 'format'), 'type') ?? 'text',
+    )
+  )
+    return 'text_format_changed'
+  if (differs(inside(turn.body['reasoning'], 'effort'), inside(before['reasoning'], 'effort')))
+    return 'reasoning_effort_changed'
+  if (differs(inside(turn.body['text'], 'verbosity') ?? 'medium', inside(before['text'], 'verbosity') ?? 'medium'))
+    return 'verbosity_changed'
   return 'input_changed'
 }

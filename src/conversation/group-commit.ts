@@ -2,7 +2,11 @@ import type { Database, Statement } from './sqlite-driver.ts'
 import { storageErrorOf } from './sqlite-driver.ts'
 import { StorageError } from './storage-error.ts'
 
-type Job = { readonly work: () => unknown; readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
+type Job = {
+  readonly work: () => unknown
+  readonly resolve: (value: never) => void
+  readonly reject: (error: Error) => void
+}
 type Listener = { committed(): void; rolledBack(): void }
 
 /**

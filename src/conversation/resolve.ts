@@ -113,7 +113,10 @@ async function readHistory(turn: Turn, ports: ResolvePorts): Promise<History> {
     const parent = await ports.store.getResponse(turn.tenant, id)
     if (parent === null) throw new HomingError('previous_response_not_found', { id, param: 'previous_response_id' })
     if (parent.resource['status'] === 'failed') {
-      throw new HomingError('invalid_value', { param: 'previous_response_id', why: `response '${id}' failed and cannot be continued` })
+      throw new HomingError('invalid_value', {
+        param: 'previous_response_id',
+        why: `response '${id}' failed and cannot be continued`,
+      })
     }
     const cached = ports.lineages.get(turn.tenant, id)
     if (cached !== null) return { items: cached.items, itemIds: cached.itemIds, parent, cacheId: id }
@@ -141,27 +144,36 @@ async function readItems(tenant: string, ids: readonly string[], ports: ResolveP
   })
 }
 
-export type IdentifiedItems = { readonly items: readonly StoredItem[]; readonly ids: readonly string[]; readonly fresh: readonly StoredItem[] }
+export type IdentifiedItems = {
+  readonly items: readonly StoredItem[]
+  readonly ids: readonly string[]
+  readonly fresh: readonly StoredItem[]
+}
 
 /**
  * Gives every new item its identity and replaces references by what they name. A client's id is kept while it is free
  * (or names the same content); otherwise the item gets a new one, because stored items never change.
  */
 export async function identifyItems(
-  tenant: string, input: readonly ConversationItem[], history: { readonly items: readonly ConversationItem[]; readonly itemIds: readonly string[] },
+  tenant: string,
+  input: readonly ConversationItem[],
+  history: { readonly items: readonly ConversationItem[]; readonly itemIds: readonly string[] },
   ports: Pick<ResolvePorts, 'store' | 'chains' | 'newId'>,
 ): Promise<IdentifiedItems> {
   const named = input.flatMap((item) => (typeof item.id === 'string' ? [item.id] : []))
   const known = named.length === 0 ? [] : await ports.store.getItems(tenant, named)
   const byId = new Map(named.map((id, index) => [id, known[index] ?? null]))
-  if (named.length > 0) for (const item of history.items) if (item.id !== undefined && byId.has(item.id)) byId.set(item.id, item as StoredItem)
+  if (named.length > 0)
+    for (const item of history.items)
+      if (item.id !== undefined && byId.has(item.id)) byId.set(item.id, item as StoredItem)
   const used = new Set(named.length === 0 ? [] : history.itemIds)
   const items: StoredItem[] = []
   const fresh: StoredItem[] = []
   for (const [index, item] of input.entries()) {
     const existing = item.id === undefined ? null : (byId.get(item.id) ?? null)
     if (item.type === 'item_reference') {
-      if (existing === null) throw new HomingError('item_not_found', { id: String(item.id), param: `input[${index}].id` })
+      if (existing === null)
+        throw new HomingError('item_not_found', { id: String(item.id), param: `input[${index}].id` })
       items.push(existing)
       used.add(existing.id)
       continue
@@ -182,7 +194,11 @@ export async function identifyItems(
 }
 
 const ID_PREFIXES = {
-  message: 'msg', function_call: 'fc', function_call_output: 'fco', reasoning: 'rs', custom_tool_call: 'ctc',
+  message: 'msg',
+  function_call: 'fc',
+  function_call_output: 'fco',
+  reasoning: 'rs',
+  custom_tool_call: 'ctc',
   custom_tool_call_output: 'ctco',
 } as const
 
@@ -201,7 +217,13 @@ function headOf(turn: Turn, tools: readonly JsonObject[], ports: ResolvePorts): 
 }
 
 /** The parent's chain continued where the head is the same, else the whole prompt from the start. */
-function buildChain(turn: Turn, head: Head, history: History, input: readonly ConversationItem[], ports: ResolvePorts): GrowingChain {
+function buildChain(
+  turn: Turn,
+  head: Head,
+  history: History,
+  input: readonly ConversationItem[],
+  ports: ResolvePorts,
+): GrowingChain {
   const cached = history.cacheId === null ? null : ports.lineages.get(turn.tenant, history.cacheId)
   if (cached !== null && cached.headKey === head.key && cached.items.length === history.items.length) {
     return extendByItems(cached.chain, input, ports.chains)
@@ -209,7 +231,12 @@ function buildChain(turn: Turn, head: Head, history: History, input: readonly Co
   return extendByItems(head.chain, history.items.length === 0 ? input : [...history.items, ...input], ports.chains)
 }
 
-export function extendByItems(chain: GrowingChain, items: readonly ConversationItem[], chains: ChainMaker, head = ''): GrowingChain {
+export function extendByItems(
+  chain: GrowingChain,
+  items: readonly ConversationItem[],
+  chains: ChainMaker,
+  head = '',
+): GrowingChain {
   let text = head
   for (const item of items) text += chains.item(item)
   return text === '' ? chain : chain.extend(text)
@@ -223,7 +250,10 @@ const sameIds = (left: readonly string[], right: readonly string[]): boolean => 
 
 /** The identity ladder: explicit header, conversation, root of the response chain, agent header, longest known prefix. */
 function sessionOf(
-  turn: Turn, parent: StoredResponse | null, chain: GrowingChain, ports: ResolvePorts,
+  turn: Turn,
+  parent: StoredResponse | null,
+  chain: GrowingChain,
+  ports: ResolvePorts,
 ): { id: string; source: SessionSource } {
   const hint = turn.sessionHint
   if (hint !== null && hint.startsWith('header:')) return { id: hint, source: 'header' }
@@ -237,12 +267,16 @@ function sessionOf(
 
 /** Remembers an answered turn, so that its continuation is cheap and recognised. */
 export function rememberTurn(
-  turn: ResolvedTurn, output: readonly ConversationItem[], stored: { readonly id: string; readonly outputIds: readonly string[] } | null, ports: ResolvePorts,
+  turn: ResolvedTurn,
+  output: readonly ConversationItem[],
+  stored: { readonly id: string; readonly outputIds: readonly string[] } | null,
+  ports: ResolvePorts,
 ): GrowingChain {
   const chain = extendByItems(turn.chain, output, ports.chains)
   ports.sessions.remember(chain, turn.session.id)
   if (stored !== null) {
-    const parentCharacters = turn.parent === null ? 0 : (ports.lineages.get(turn.tenant, turn.parent.id)?.chain.totalCharacters ?? 0)
+    const parentCharacters =
+      turn.parent === null ? 0 : (ports.lineages.get(turn.tenant, turn.parent.id)?.chain.totalCharacters ?? 0)
     const lineage = {
       headKey: turn.headKey,
       items: [...turn.context, ...output],

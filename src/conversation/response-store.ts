@@ -30,7 +30,11 @@ export interface ResponseStore {
   appendItems(tenant: string, conversationId: string, items: readonly StoredItem[]): Promise<boolean>
   /** All of them, in order: what a turn is given. Null: no such conversation. */
   conversationItemIds(tenant: string, conversationId: string): Promise<readonly string[] | null>
-  listConversationItems(tenant: string, conversationId: string, page: PageRequest): Promise<ItemPage | 'unknown_after' | null>
+  listConversationItems(
+    tenant: string,
+    conversationId: string,
+    page: PageRequest,
+  ): Promise<ItemPage | 'unknown_after' | null>
   getConversationItem(tenant: string, conversationId: string, itemId: string): Promise<StoredItem | null>
   removeConversationItem(tenant: string, conversationId: string, itemId: string): Promise<boolean>
 

@@ -92,7 +92,13 @@ export class Ledger {
   #at(backendIndex: number): BackendLoad {
     for (let next = this.#load.length; next <= backendIndex; next++) {
       this.#load.push({
-        prefilling: new Set(), oldestSinceMs: 0, running: 0, queuedTokens: 0, queuedSeconds: 0, decodeTokens: 0, version: 0,
+        prefilling: new Set(),
+        oldestSinceMs: 0,
+        running: 0,
+        queuedTokens: 0,
+        queuedSeconds: 0,
+        decodeTokens: 0,
+        version: 0,
       })
     }
     return this.#load[backendIndex]!

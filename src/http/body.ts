@@ -24,7 +24,12 @@ export function parseJson(bytes: Buffer): unknown {
     return JSON.parse(bytes.toString('utf8'))
   } catch (error) {
     // V8's message quotes the text around the mistake; only its kind is passed on
-    const why = bytes.length === 0 ? 'it is empty' : error instanceof Error ? error.message.replace(/[,:]? ?"[\s\S]*$|, \.\.\.[\s\S]*$/, '') : 'unreadable'
+    const why =
+      bytes.length === 0
+        ? 'it is empty'
+        : error instanceof Error
+          ? error.message.replace(/[,:]? ?"[\s\S]*$|, \.\.\.[\s\S]*$/, '')
+          : 'unreadable'
     throw new HomingError('invalid_json', { why })
   }
 }
@@ -71,7 +76,8 @@ function collect(request: IncomingMessage, limitBytes: number): Promise<Buffer> 
     request.on('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size)))
     request.on('error', reject)
     request.on('close', () => {
-      if (!request.complete) reject(new HomingError('invalid_json', { why: 'the connection closed before the body ended' }))
+      if (!request.complete)
+        reject(new HomingError('invalid_json', { why: 'the connection closed before the body ended' }))
     })
   })
 }
@@ -91,7 +97,8 @@ async function decompress(raw: Buffer, encoding: string, limitBytes: number): Pr
     }
   } catch (error) {
     if (error instanceof HomingError) throw error
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw new HomingError('request_too_large', { limit: limitBytes })
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+      throw new HomingError('request_too_large', { limit: limitBytes })
     throw new HomingError('invalid_json', { why: `its ${encoding} data cannot be decompressed` })
   }
   throw new HomingError('unsupported_encoding', { encoding })

@@ -16,11 +16,15 @@ export type FleetRoutePorts = {
 
 export function fleetRoutes(router: Router<Handler>, ports: FleetRoutePorts): void {
   const list: Handler = {
-    access: 'tenant', limited: false, name: 'models',
+    access: 'tenant',
+    limited: false,
+    name: 'models',
     handle: async ({ sink }) => sink.json(200, { object: 'list', data: models(ports) }),
   }
   const retrieve = (name: 'id' | 'rest'): Handler => ({
-    access: 'tenant', limited: false, name: 'models_retrieve',
+    access: 'tenant',
+    limited: false,
+    name: 'models_retrieve',
     handle: async ({ sink, params }) => {
       const id = name === 'id' ? params['id']! : `${params['owner']}/${params['id']}`
       const found = models(ports).find((model) => model['id'] === id)
@@ -32,18 +36,27 @@ export function fleetRoutes(router: Router<Handler>, ports: FleetRoutePorts): vo
   router.on('GET', '/v1/models/{id}', retrieve('id'))
   router.on('GET', '/v1/models/{owner}/{id}', retrieve('rest')) // Qwen/Qwen3-32B, whether or not the slash is escaped
   router.on('GET', '/healthz', {
-    access: 'public', limited: false, name: 'healthz',
+    access: 'public',
+    limited: false,
+    name: 'healthz',
     handle: async ({ sink }) => sink.json(200, { status: 'ok', version: ports.version }),
   })
   router.on('GET', '/readyz', {
-    access: 'public', limited: false, name: 'readyz',
+    access: 'public',
+    limited: false,
+    name: 'readyz',
     handle: async ({ sink }) => {
       const missing = ports.notReady()
-      sink.json(missing.length === 0 ? 200 : 503, missing.length === 0 ? { status: 'ready' } : { status: 'not ready', missing })
+      sink.json(
+        missing.length === 0 ? 200 : 503,
+        missing.length === 0 ? { status: 'ready' } : { status: 'not ready', missing },
+      )
     },
   })
   router.on('GET', '/metrics', {
-    access: 'public', limited: false, name: 'metrics',
+    access: 'public',
+    limited: false,
+    name: 'metrics',
     handle: async ({ sink }) => {
       const { contentType, text } = await ports.metrics()
       sink.head(200, { 'content-type': contentType, 'content-length': String(Buffer.byteLength(text)) })
@@ -60,10 +73,18 @@ function models(ports: FleetRoutePorts): JsonObject[] {
     for (const model of backend.models.values()) {
       const known = byName.get(model.name)
       const contextTokens = Math.max(known?.contextTokens ?? 0, model.contextTokens ?? 0)
-      byName.set(model.name, { contextTokens: contextTokens === 0 ? null : contextTokens, backends: (known?.backends ?? 0) + 1 })
+      byName.set(model.name, {
+        contextTokens: contextTokens === 0 ? null : contextTokens,
+        backends: (known?.backends ?? 0) + 1,
+      })
     }
   }
   return [...byName].map(([id, { contextTokens, backends }]) => ({
-    id, object: 'model', created: ports.startedAtSeconds, owned_by: 'homing', max_model_len: contextTokens, homing: { backends },
+    id,
+    object: 'model',
+    created: ports.startedAtSeconds,
+    owned_by: 'homing',
+    max_model_len: contextTokens,
+    homing: { backends },
   }))
 }

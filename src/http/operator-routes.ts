@@ -40,9 +40,16 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
     const bytes = await call.bytes()
     const body = bytes.length === 0 ? {} : parseJson(bytes)
     const on = isObject(body) ? (body['drain'] ?? true) : null
-    if (typeof on !== 'boolean') throw new HomingError('invalid_type', { param: 'drain', expected: 'a boolean', got: typeof on })
+    if (typeof on !== 'boolean')
+      throw new HomingError('invalid_type', { param: 'drain', expected: 'a boolean', got: typeof on })
     if (!ports.drain(id, on)) throw new HomingError('backend_not_found', { id })
-    call.sink.json(200, describe(ports.list().find((backend) => backend.id === id)!, ports))
+    call.sink.json(
+      200,
+      describe(
+        ports.list().find((backend) => backend.id === id)!,
+        ports,
+      ),
+    )
   })
   admin('DELETE', 'backends/{id}', 'backends_remove', async ({ sink, params }) => {
     const id = params['id']!
@@ -51,15 +58,20 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
   })
 
   router.on('GET', '/homing/v1/responses/{id}/decision', {
-    access: 'tenant', limited: false, name: 'decision',
+    access: 'tenant',
+    limited: false,
+    name: 'decision',
     handle: async ({ sink, params, caller }) => {
       const receipt = await ports.receipt(caller.tenant, params['id']!)
-      if (receipt === null) throw new HomingError('decision_not_found', { id: params['id']!.slice(0, 256), param: 'response_id' })
+      if (receipt === null)
+        throw new HomingError('decision_not_found', { id: params['id']!.slice(0, 256), param: 'response_id' })
       sink.json(200, snake(receipt as unknown as JsonObject))
     },
   })
   router.on('POST', '/homing/v1/affinity', {
-    access: 'tenant', limited: true, name: 'affinity',
+    access: 'tenant',
+    limited: true,
+    name: 'affinity',
     handle: async (call) => {
       const body = await objectBody(call, ports.limits.maxDepth)
       const { session_id: sessionId, ...request } = body
@@ -74,7 +86,12 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
 
 async function objectBody(call: Call, maxDepth: number): Promise<JsonObject> {
   const body = await call.body()
-  if (!isObject(body)) throw new HomingError('invalid_type', { param: 'body', expected: 'an object', got: Array.isArray(body) ? 'an array' : typeof body })
+  if (!isObject(body))
+    throw new HomingError('invalid_type', {
+      param: 'body',
+      expected: 'an object',
+      got: Array.isArray(body) ? 'an array' : typeof body,
+    })
   checkDepth(body, maxDepth)
   return body
 }
@@ -86,7 +103,11 @@ function describe(backend: Backend, ports: OperatorRoutePorts): JsonObject {
     url: backend.config.url,
     engine: backend.engine,
     protocols: [...backend.protocols],
-    models: [...backend.models.values()].map((model) => ({ id: model.name, served: model.served, context_tokens: model.contextTokens })),
+    models: [...backend.models.values()].map((model) => ({
+      id: model.name,
+      served: model.served,
+      context_tokens: model.contextTokens,
+    })),
     healthy: backend.healthy,
     draining: backend.draining,
     trouble: backend.trouble,
@@ -101,6 +122,9 @@ function snake(value: JsonObject): JsonObject {
   const turn = (entry: unknown): unknown =>
     Array.isArray(entry) ? entry.map(turn) : isObject(entry) ? snake(entry) : entry
   return Object.fromEntries(
-    Object.entries(value).map(([key, entry]) => [key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), turn(entry)]),
+    Object.entries(value).map(([key, entry]) => [
+      key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      turn(entry),
+    ]),
   ) as JsonObject
 }

@@ -6,20 +6,29 @@ import type { Call, Handler } from './call.ts'
 import type { Router } from './router.ts'
 
 export type PassthroughRoutePorts = {
-  readonly forward: (endpoint: 'completions' | 'embeddings', model: string, body: JsonObject, call: Call) => Promise<void>
+  readonly forward: (
+    endpoint: 'completions' | 'embeddings',
+    model: string,
+    body: JsonObject,
+    call: Call,
+  ) => Promise<void>
   readonly maxDepth: number
 }
 
 export function passthroughRoutes(router: Router<Handler>, ports: PassthroughRoutePorts): void {
   for (const endpoint of ['completions', 'embeddings'] as const) {
     router.on('POST', `/v1/${endpoint}`, {
-      access: 'tenant', limited: true, name: endpoint,
+      access: 'tenant',
+      limited: true,
+      name: endpoint,
       handle: async (call) => {
         const body = await call.body()
-        if (!isObject(body)) throw new HomingError('invalid_type', { param: 'body', expected: 'an object', got: typeof body })
+        if (!isObject(body))
+          throw new HomingError('invalid_type', { param: 'body', expected: 'an object', got: typeof body })
         checkDepth(body, ports.maxDepth)
         if (body['model'] === undefined) throw new HomingError('missing_required_parameter', { param: 'model' })
-        if (typeof body['model'] !== 'string') throw new HomingError('invalid_type', { param: 'model', expected: 'a string', got: typeof body['model'] })
+        if (typeof body['model'] !== 'string')
+          throw new HomingError('invalid_type', { param: 'model', expected: 'a string', got: typeof body['model'] })
         await ports.forward(endpoint, body['model'], body, call)
       },
     })

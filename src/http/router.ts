@@ -40,7 +40,8 @@ export class Router<Handler> {
 function pick<Handler>(route: Route<Handler>, method: string): Handler {
   // what can be got can be asked for its head; node:http leaves the body out
   const handler = route.handlers.get(method) ?? (method === 'HEAD' ? route.handlers.get('GET') : undefined)
-  if (handler === undefined) throw new HomingError('method_not_allowed', { method, allowed: [...route.handlers.keys()].join(', ') })
+  if (handler === undefined)
+    throw new HomingError('method_not_allowed', { method, allowed: [...route.handlers.keys()].join(', ') })
   return handler
 }
 

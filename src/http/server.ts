@@ -39,9 +39,12 @@ const NO_HTTP: Readonly<Record<string, readonly [status: string, message: string
 const REQUEST_TIMEOUT_MS = 300_000
 
 export function createDoor(ports: DoorPorts): Server {
-  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: 60_000, keepAliveTimeout: 75_000, noDelay: true }, (request, response) => {
-    void admit(request, response, ports)
-  })
+  const server = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: 60_000, keepAliveTimeout: 75_000, noDelay: true },
+    (request, response) => {
+      void admit(request, response, ports)
+    },
+  )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // as Node's own handler does: nothing may land inside an answer that has begun
     const { _httpMessage: answering } = socket as { _httpMessage?: ServerResponse | null }
@@ -50,7 +53,7 @@ export function createDoor(ports: DoorPorts): Server {
     const body = JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code: 'bad_request' } })
     socket.end(
       `HTTP/1.1 ${status}\r\nx-request-id: ${ports.newRequestId()}\r\ncontent-type: application/json\r\n` +
-      `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     )
   })
   return server
@@ -72,15 +75,24 @@ async function admit(request: IncomingMessage, response: ServerResponse, ports: 
     const url = request.url ?? '/'
     const question = url.indexOf('?')
     const path = question === -1 ? url : url.slice(0, question)
-    const { handler, params } = ports.router.find(request.method ?? 'GET', path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path)
+    const { handler, params } = ports.router.find(
+      request.method ?? 'GET',
+      path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path,
+    )
     route = handler.name
-    if (ports.closing() && handler.access !== 'public') throw new HomingError('shutting_down', {}, { retryAfterSeconds: 1 })
+    if (ports.closing() && handler.access !== 'public')
+      throw new HomingError('shutting_down', {}, { retryAfterSeconds: 1 })
     const caller = handler.access === 'public' ? ANYONE : ports.tenants.authenticate(request)
     if (handler.access === 'admin' && !caller.admin) throw new HomingError('forbidden', { what: 'the operator routes' })
     if (handler.limited) leave = ports.limits.enter(caller.tenant)
     const bytes = (): Promise<Buffer> => readBody(request, ports.bodyLimitBytes)
     const call: Call = {
-      request, sink, params, requestId, caller, bytes,
+      request,
+      sink,
+      params,
+      requestId,
+      caller,
+      bytes,
       query: new URLSearchParams(question === -1 ? '' : url.slice(question + 1)),
       receivedAtMs: ports.wallMs(),
       body: async () => parseJson(await bytes()),
@@ -95,7 +107,12 @@ async function admit(request: IncomingMessage, response: ServerResponse, ports: 
 
 function refuse(error: unknown, sink: SocketSink, response: ServerResponse, requestId: string, ports: DoorPorts): void {
   const storage = error instanceof Error && error.name === 'StorageError'
-  const known = error instanceof HomingError ? error : storage ? new HomingError('storage_error', { why: error.message }) : new HomingError('server_error')
+  const known =
+    error instanceof HomingError
+      ? error
+      : storage
+        ? new HomingError('storage_error', { why: error.message })
+        : new HomingError('server_error')
   if (known !== error) ports.onBug(requestId, error)
   if (sink.closed) return
   if (sink.headSent) {

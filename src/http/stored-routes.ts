@@ -32,14 +32,19 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
   }
 
   route('GET', '/v1/responses/{id}', 'responses_retrieve', async (call) => {
-    if (call.query.get('stream') === 'true') throw new HomingError('unsupported_parameter', { param: 'stream', why: 'only background responses can be replayed, and they are not offered' })
+    if (call.query.get('stream') === 'true')
+      throw new HomingError('unsupported_parameter', {
+        param: 'stream',
+        why: 'only background responses can be replayed, and they are not offered',
+      })
     const stored = await responseOf(call)
     call.sink.json(200, stored.resource)
   })
 
   route('DELETE', '/v1/responses/{id}', 'responses_delete', async (call) => {
     const id = checkedId(call, 'resp_', 'response_id')
-    if (!(await store.deleteResponse(call.caller.tenant, id))) throw new HomingError('response_not_found', { id, param: 'response_id' })
+    if (!(await store.deleteResponse(call.caller.tenant, id)))
+      throw new HomingError('response_not_found', { id, param: 'response_id' })
     ports.forgetLineage(call.caller.tenant, id)
     call.sink.json(200, { id, object: 'response.deleted', deleted: true })
   })
@@ -56,8 +61,14 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
     const body = await objectBody(call, ports.maxDepth, true)
     const metadata = checkMetadata(body, '') ?? {}
     const given = body['items'] ?? null
-    const identified = given === null ? null : await ports.identify(call.caller.tenant, normaliseItems(given, 'items', MAX_ITEMS))
-    const conversation: StoredConversation = { id: ports.newConversationId(), tenant: call.caller.tenant, createdAtMs: ports.wallMs(), metadata }
+    const identified =
+      given === null ? null : await ports.identify(call.caller.tenant, normaliseItems(given, 'items', MAX_ITEMS))
+    const conversation: StoredConversation = {
+      id: ports.newConversationId(),
+      tenant: call.caller.tenant,
+      createdAtMs: ports.wallMs(),
+      metadata,
+    }
     await store.createConversation(conversation, identified?.items ?? [])
     call.sink.json(200, resourceOf(conversation))
   })
@@ -86,7 +97,10 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
     const id = checkedId(call, 'conv_', 'conversation_id')
     const body = await objectBody(call, ports.maxDepth)
     if (body['items'] === undefined) throw new HomingError('missing_required_parameter', { param: 'items' })
-    const identified = await ports.identify(call.caller.tenant, normaliseItems(body['items'] as JsonValue, 'items', MAX_ITEMS))
+    const identified = await ports.identify(
+      call.caller.tenant,
+      normaliseItems(body['items'] as JsonValue, 'items', MAX_ITEMS),
+    )
     if (!(await store.appendItems(call.caller.tenant, id, identified.items))) throw noConversation(id)
     call.sink.json(200, listOf(identified.items.map(itemResource), false))
   })
@@ -109,7 +123,8 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
 
   route('DELETE', '/v1/conversations/{id}/items/{item}', 'conversations_items_delete', async (call) => {
     const conversation = await conversationOf(call)
-    if (!(await store.removeConversationItem(call.caller.tenant, conversation.id, call.params['item']!))) throw noItem(call.params['item']!)
+    if (!(await store.removeConversationItem(call.caller.tenant, conversation.id, call.params['item']!)))
+      throw noItem(call.params['item']!)
     ports.forgetLineage(call.caller.tenant, conversation.id)
     call.sink.json(200, resourceOf(conversation))
   })
@@ -129,12 +144,15 @@ export function storedRoutes(router: Router<Handler>, ports: StoredRoutePorts): 
   }
 }
 
-const noConversation = (id: string): HomingError => new HomingError('conversation_not_found', { id, param: 'conversation_id' })
-const noItem = (id: string): HomingError => new HomingError('conversation_item_not_found', { id: id.slice(0, 128), param: 'item_id' })
+const noConversation = (id: string): HomingError =>
+  new HomingError('conversation_not_found', { id, param: 'conversation_id' })
+const noItem = (id: string): HomingError =>
+  new HomingError('conversation_item_not_found', { id: id.slice(0, 128), param: 'item_id' })
 
 function checkedId(call: Call, prefix: string, param: string): string {
   const id = call.params['id']!
-  if (!id.startsWith(prefix)) throw new HomingError('invalid_value', { param, why: `expected an id that begins with '${prefix}'` })
+  if (!id.startsWith(prefix))
+    throw new HomingError('invalid_value', { param, why: `expected an id that begins with '${prefix}'` })
   return id.slice(0, 256)
 }
 
@@ -142,11 +160,19 @@ async function objectBody(call: Call, maxDepth: number, mayBeEmpty = false): Pro
   const bytes = await call.bytes()
   if (mayBeEmpty && bytes.length === 0) return {}
   const body = parseJson(bytes)
-  if (!isObject(body)) throw new HomingError('invalid_type', { param: 'body', expected: 'an object', got: Array.isArray(body) ? 'an array' : typeof body })
+  if (!isObject(body))
+    throw new HomingError('invalid_type', {
+      param: 'body',
+      expected: 'an object',
+      got: Array.isArray(body) ? 'an array' : typeof body,
+    })
   checkDepth(body, maxDepth)
   return body
 }
 
 const resourceOf = (conversation: StoredConversation): JsonObject => ({
-  id: conversation.id, object: 'conversation', created_at: Math.floor(conversation.createdAtMs / 1000), metadata: conversation.metadata,
+  id: conversation.id,
+  object: 'conversation',
+  created_at: Math.floor(conversation.createdAtMs / 1000),
+  metadata: conversation.metadata,
 })

@@ -24,7 +24,11 @@ export class TenantLimits {
     if (limit.concurrency === null) return () => {}
     const running = this.#inFlight.get(tenant) ?? 0
     if (running >= limit.concurrency) {
-      throw new HomingError('rate_limit_exceeded', { why: `This key has ${running} requests in flight; its limit is ${limit.concurrency}.` }, { retryAfterSeconds: 1 })
+      throw new HomingError(
+        'rate_limit_exceeded',
+        { why: `This key has ${running} requests in flight; its limit is ${limit.concurrency}.` },
+        { retryAfterSeconds: 1 },
+      )
     }
     this.#inFlight.set(tenant, running + 1)
     let left = false
@@ -43,7 +47,11 @@ export class TenantLimits {
     this.#buckets.set(tenant, bucket)
     if (bucket.tokens < 1) {
       const retryAfterSeconds = Math.max(1, Math.ceil(((1 - bucket.tokens) * 60) / perMinute))
-      throw new HomingError('rate_limit_exceeded', { why: `This key may send ${perMinute} requests a minute.` }, { retryAfterSeconds })
+      throw new HomingError(
+        'rate_limit_exceeded',
+        { why: `This key may send ${perMinute} requests a minute.` },
+        { retryAfterSeconds },
+      )
     }
     bucket.tokens--
   }

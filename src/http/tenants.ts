@@ -24,8 +24,13 @@ export class Tenants {
   readonly #open: boolean
   readonly #adminNeedsKey: boolean
 
-  constructor(options: { readonly tenants: readonly TenantKeys[]; readonly adminKeys: readonly string[]; readonly loopback: boolean }) {
-    for (const tenant of options.tenants) for (const key of tenant.keys) this.#keys.push({ digest: digest(key), tenant: tenant.id })
+  constructor(options: {
+    readonly tenants: readonly TenantKeys[]
+    readonly adminKeys: readonly string[]
+    readonly loopback: boolean
+  }) {
+    for (const tenant of options.tenants)
+      for (const key of tenant.keys) this.#keys.push({ digest: digest(key), tenant: tenant.id })
     this.#adminKeys = options.adminKeys.map(digest)
     this.#open = options.tenants.length === 0
     this.#adminNeedsKey = !this.#open || !options.loopback || this.#adminKeys.length > 0

@@ -16,7 +16,9 @@ export type TurnRoutePorts = {
 
 export function turnRoutes(router: Router<Handler>, ports: TurnRoutePorts): void {
   const handler = (name: string, parse: (body: unknown, meta: TurnMeta, limits: Limits) => Turn): Handler => ({
-    access: 'tenant', limited: true, name,
+    access: 'tenant',
+    limited: true,
+    name,
     handle: async (call) => {
       const bodyBytes = await call.bytes()
       await ports.serve(parse(parseJson(bodyBytes), { ...metaOf(call), bodyBytes }, ports.limits), call.sink)
@@ -25,11 +27,22 @@ export function turnRoutes(router: Router<Handler>, ports: TurnRoutePorts): void
   router.on('POST', '/v1/responses', handler('responses', parseResponses))
   router.on('POST', '/v1/chat/completions', handler('chat_completions', parseChat))
   router.on('POST', '/v1/responses/{id}/cancel', {
-    access: 'tenant', limited: false, name: 'responses_cancel',
-    handle: () => Promise.reject(new HomingError('unsupported_parameter', { param: 'background', why: 'only background responses can be cancelled, and they are not offered' })),
+    access: 'tenant',
+    limited: false,
+    name: 'responses_cancel',
+    handle: () =>
+      Promise.reject(
+        new HomingError('unsupported_parameter', {
+          param: 'background',
+          why: 'only background responses can be cancelled, and they are not offered',
+        }),
+      ),
   })
 }
 
 export const metaOf = (call: Call): TurnMeta => ({
-  tenant: call.caller.tenant, requestId: call.requestId, receivedAtMs: call.receivedAtMs, sessionHint: sessionHint(call.request.headers),
+  tenant: call.caller.tenant,
+  requestId: call.requestId,
+  receivedAtMs: call.receivedAtMs,
+  sessionHint: sessionHint(call.request.headers),
 })

@@ -41,7 +41,12 @@ export class BlockIndex {
   readonly #speculative: Speculation[] = []
   #speculativeHead = 0
   readonly #removed: Record<RemovalReason, number> = {
-    capacity: 0, slots: 0, memory: 0, contradicted: 0, cleared: 0, expired: 0,
+    capacity: 0,
+    slots: 0,
+    memory: 0,
+    contradicted: 0,
+    cleared: 0,
+    expired: 0,
   }
 
   constructor(options: { readonly maxBytes: number; readonly nowMs: () => number }) {
@@ -75,11 +80,7 @@ export class BlockIndex {
   }
 
   /** The backend holds the whole chain, and used it just now. */
-  insert(
-    chain: BlockChain,
-    backendIndex: number,
-    options: InsertOptions = NO_OPTIONS,
-  ): void {
+  insert(chain: BlockChain, backendIndex: number, options: InsertOptions = NO_OPTIONS): void {
     this.expire()
     const backend = this.#backend(backendIndex)
     const length = Math.min(chain.length, backend.capacity)
@@ -284,7 +285,10 @@ export class BlockIndex {
     for (const entry of live) {
       const expected = children.get(entry) ?? 0
       const link = this.#link[entry]!
-      assertThat(expected === 0 ? link >= 0 : link === -expected, `entry ${entry} counts ${-link} of ${expected} children`)
+      assertThat(
+        expected === 0 ? link >= 0 : link === -expected,
+        `entry ${entry} counts ${-link} of ${expected} children`,
+      )
     }
     assertThat(live.length - children.size === leaves, 'leaves do not add up')
   }
@@ -292,7 +296,14 @@ export class BlockIndex {
   #backend(backendIndex: number): BackendBlocks {
     for (let next = this.#backends.length; next <= backendIndex; next++) {
       this.#backends.push({
-        heap: new Int32Array(16), leaves: 0, count: 0, clock: 1, version: 0, capacity: Infinity, slots: Infinity, forgot: false,
+        heap: new Int32Array(16),
+        leaves: 0,
+        count: 0,
+        clock: 1,
+        version: 0,
+        capacity: Infinity,
+        slots: Infinity,
+        forgot: false,
       })
     }
     return this.#backends[backendIndex]!
@@ -345,7 +356,12 @@ export class BlockIndex {
   }
 
   #append(
-    chain: BlockChain, block: number, backendIndex: number, backend: BackendBlocks, parent: number, flags: number,
+    chain: BlockChain,
+    block: number,
+    backendIndex: number,
+    backend: BackendBlocks,
+    parent: number,
+    flags: number,
   ): number {
     if (backend.count >= backend.capacity) {
       if (backend.heap[0] === parent) return -1

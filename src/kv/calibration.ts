@@ -56,7 +56,9 @@ export class CacheCalibration {
     }
     const learned = this.#learned(backend.index)
     const reported = usage !== null && usage.cachedTokens !== null && usage.promptTokens > 0 && promptChain.length > 0
-    const finding = reported ? this.#compare(outcome, learned, usage.cachedTokens!, usage.promptTokens, dispatched) : null
+    const finding = reported
+      ? this.#compare(outcome, learned, usage.cachedTokens!, usage.promptTokens, dispatched)
+      : null
     if (reported && backend.cacheCapacityTokens !== null && backend.cacheCapacityTokens !== learned.toldTokens) {
       learned.toldTokens = backend.cacheCapacityTokens
       const blocksPerToken = promptChain.totalCharacters / usage.promptTokens / promptChain.blockCharacters
@@ -76,7 +78,11 @@ export class CacheCalibration {
   }
 
   #compare(
-    outcome: Outcome, learned: Learned, cachedTokens: number, promptTokens: number, dispatched: Dispatched | undefined,
+    outcome: Outcome,
+    learned: Learned,
+    cachedTokens: number,
+    promptTokens: number,
+    dispatched: Dispatched | undefined,
   ): keyof CacheCalibration['counts'] {
     const { promptChain: chain, backend, expectedCachedTokens } = outcome
     const index = this.#index
@@ -97,7 +103,8 @@ export class CacheCalibration {
     }
     if (cachedTokens >= expectedCachedTokens - tolerance) {
       if (expectedCachedTokens > tolerance) learned.proven = Math.max(learned.proven, age)
-      if (cachedTokens <= expectedCachedTokens + tolerance || index.blocks(b) < 0.9 * index.capacity(b)) return 'confirmed'
+      if (cachedTokens <= expectedCachedTokens + tolerance || index.blocks(b) < 0.9 * index.capacity(b))
+        return 'confirmed'
       index.setCapacity(b, index.capacity(b) * GROWTH)
       return 'larger'
     }

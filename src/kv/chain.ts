@@ -67,7 +67,8 @@ export class PrefixChain implements BlockChain {
     const pending = this.#tail + text
     const newBlocks = Math.floor(pending.length / BLOCK_CHARACTERS)
     const total = this.totalCharacters + text.length
-    if (newBlocks === 0) return new PrefixChain(this.#shared, this.length, total, pending, this.#seedLow, this.#seedHigh)
+    if (newBlocks === 0)
+      return new PrefixChain(this.#shared, this.length, total, pending, this.#seedLow, this.#seedHigh)
 
     const shared = this.#room(newBlocks * 2)
     const words = shared.words
@@ -79,7 +80,7 @@ export class PrefixChain implements BlockChain {
       const stop = Math.min(end, start + SCRATCH_CHARACTERS)
       scratchBytes.write(pending.slice(start, stop), 'utf16le')
       const count = (stop - start) / 2
-      for (let word = 0; word < count; ) {
+      for (let word = 0; word < count;) {
         for (const blockEnd = word + WORDS_PER_BLOCK; word < blockEnd; word++) {
           low = mixLow(low, scratch[word]!)
           high = mixHigh(high, scratch[word]!)
@@ -92,7 +93,14 @@ export class PrefixChain implements BlockChain {
       }
     }
     shared.used = at
-    return new PrefixChain(shared, this.length + newBlocks, total, detached(pending.slice(end)), this.#seedLow, this.#seedHigh)
+    return new PrefixChain(
+      shared,
+      this.length + newBlocks,
+      total,
+      detached(pending.slice(end)),
+      this.#seedLow,
+      this.#seedHigh,
+    )
   }
 
   /** A number that names the whole-block prefix of `blocks` blocks: 53 bits, fit for a Map key. */

@@ -22,7 +22,11 @@ export class LatencyModel {
   readonly #stepFeatures = new Float64Array(2)
 
   /** Expected seconds from dispatch to the first output. */
-  predictTtftSeconds(work: { readonly uncachedTokens: number; readonly queuedTokens: number }, backendIndex: number, model: string): number {
+  predictTtftSeconds(
+    work: { readonly uncachedTokens: number; readonly queuedTokens: number },
+    backendIndex: number,
+    model: string,
+  ): number {
     const own = this.#latency(backendIndex, model)
     return own.speed.factor * own.shape.ttft.predict(this.#prefillFeatures(work.uncachedTokens, work.queuedTokens))
   }

@@ -17,7 +17,11 @@ export class OutputLength {
     this.#tenants = new Means(options.maxTenants ?? 10_000)
   }
 
-  expectedTokens(request: { readonly tenant: string; readonly sessionId: string; readonly maxOutputTokens: number | null }): number {
+  expectedTokens(request: {
+    readonly tenant: string
+    readonly sessionId: string
+    readonly maxOutputTokens: number | null
+  }): number {
     const ofTenant = this.#tenants.leaningOn(request.tenant, this.#everyone.mean)
     const expected = this.#sessions.leaningOn(`${request.tenant}\n${request.sessionId}`, ofTenant)
     return request.maxOutputTokens === null ? expected : Math.min(expected, request.maxOutputTokens)

@@ -31,5 +31,9 @@ export type AffinityScore = {
 }
 
 export interface SemanticAffinityRouter {
-  computeAffinity(session: SessionContext, backends: readonly Backend[], options?: { signal?: AbortSignal }): Promise<AffinityScore[]>
+  computeAffinity(
+    session: SessionContext,
+    backends: readonly Backend[],
+    options?: { signal?: AbortSignal },
+  ): Promise<AffinityScore[]>
 }

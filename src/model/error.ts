@@ -4,7 +4,11 @@
  */
 const TABLE = {
   invalid_json: [400, 'invalid_request_error', 'The body is not valid JSON: {why}.'],
-  invalid_type: [400, 'invalid_request_error', "Invalid type for '{param}': expected {expected}, but got {got} instead."],
+  invalid_type: [
+    400,
+    'invalid_request_error',
+    "Invalid type for '{param}': expected {expected}, but got {got} instead.",
+  ],
   invalid_value: [400, 'invalid_request_error', "Invalid value for '{param}': {why}."],
   missing_required_parameter: [400, 'invalid_request_error', "Missing required parameter: '{param}'."],
   mutually_exclusive_parameters: [400, 'invalid_request_error', "'{param}' and '{other}' exclude each other."],
@@ -13,12 +17,20 @@ const TABLE = {
   unsupported_item: [400, 'invalid_request_error', "Input item '{param}' of type '{type}' is not supported: {why}."],
   previous_response_not_found: [400, 'invalid_request_error', "Previous response with id '{id}' not found."],
   item_not_found: [400, 'invalid_request_error', "Item with id '{id}' not found."],
-  context_length_exceeded: [400, 'invalid_request_error', 'The input needs about {needed} tokens; the largest context of a usable backend for this model is {available}.'],
+  context_length_exceeded: [
+    400,
+    'invalid_request_error',
+    'The input needs about {needed} tokens; the largest context of a usable backend for this model is {available}.',
+  ],
   nesting_too_deep: [400, 'invalid_request_error', 'The body is nested more than {limit} levels deep.'],
   too_many_items: [400, 'invalid_request_error', "'{param}' has {count} entries; the limit is {limit}."],
   context_too_long_for_backend: [400, 'invalid_request_error', '{why}'],
   backend_rejected: [400, 'invalid_request_error', '{why}'],
-  unsupported_encoding: [415, 'invalid_request_error', "Content-Encoding '{encoding}' is not supported; use gzip, deflate, br or zstd."],
+  unsupported_encoding: [
+    415,
+    'invalid_request_error',
+    "Content-Encoding '{encoding}' is not supported; use gzip, deflate, br or zstd.",
+  ],
   unauthorized: [401, 'authentication_error', 'Missing or unknown API key. Send it as "Authorization: Bearer KEY".'],
   forbidden: [403, 'permission_error', 'This key may not use {what}.'],
   response_not_found: [404, 'invalid_request_error', "Response with id '{id}' not found."],
@@ -32,7 +44,11 @@ const TABLE = {
   conflict: [409, 'invalid_request_error', '{why}'],
   request_too_large: [413, 'invalid_request_error', 'The body is larger than {limit} bytes.'],
   rate_limit_exceeded: [429, 'rate_limit_error', '{why}'],
-  server_error: [500, 'server_error', 'Something went wrong inside the gateway. The log names the cause under this request id.'],
+  server_error: [
+    500,
+    'server_error',
+    'Something went wrong inside the gateway. The log names the cause under this request id.',
+  ],
   storage_error: [500, 'server_error', 'The answer could not be stored: {why}.'],
   backend_error: [502, 'server_error', '{why}'],
   no_backend_available: [503, 'server_error', 'No usable backend for this request: {why}.'],
@@ -56,7 +72,10 @@ export class HomingError extends Error {
     options: { readonly retryAfterSeconds?: number; readonly status?: number; readonly cause?: unknown } = {},
   ) {
     const [status, type, template] = ERROR_TABLE[code]
-    super(template.replace(/\{(\w+)\}/g, (_, name: string) => String(detail[name] ?? name)), { cause: options.cause })
+    super(
+      template.replace(/\{(\w+)\}/g, (_, name: string) => String(detail[name] ?? name)),
+      { cause: options.cause },
+    )
     this.name = 'HomingError'
     this.code = code
     this.status = options.status ?? status

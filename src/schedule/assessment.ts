@@ -58,7 +58,8 @@ export class Assessment {
     }
     this.#seen.fill(-1, 0, backends.length)
     const { chain, promptTokens } = request
-    const tokensPerBlock = chain.totalCharacters === 0 ? 0 : (chain.blockCharacters * promptTokens) / chain.totalCharacters
+    const tokensPerBlock =
+      chain.totalCharacters === 0 ? 0 : (chain.blockCharacters * promptTokens) / chain.totalCharacters
     let most = 0
     for (let position = 0; position < backends.length; position++) {
       const blocks = index.cachedBlocks(chain, backends[position]!.index)
@@ -101,7 +102,10 @@ export class Assessment {
         regretSeconds[position] = regret(backend, position)
       }
       waitSeconds[position] = wait(backend, position)
-      costSeconds[position] = waitSeconds[position]! + DECODE_SHARE * decodeSeconds[position]! + price * (prefillSeconds[position]! + regretSeconds[position]!)
+      costSeconds[position] =
+        waitSeconds[position]! +
+        DECODE_SHARE * decodeSeconds[position]! +
+        price * (prefillSeconds[position]! + regretSeconds[position]!)
     }
   }
 

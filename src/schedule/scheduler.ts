@@ -56,7 +56,10 @@ export class Scheduler {
     const { index, ledger, latency, outputLength } = ports
     this.#ports = ports
     const scorers = [
-      waitScorer(ledger, latency), prefillScorer(latency), decodeScorer(ledger, latency), regretScorer(index, latency),
+      waitScorer(ledger, latency),
+      prefillScorer(latency),
+      decodeScorer(ledger, latency),
+      regretScorer(index, latency),
     ] as const
     this.#assessmentPorts = { index, ledger, outputLength, scorers }
     this.#immediate = new Assessment(this.#assessmentPorts)
@@ -70,10 +73,15 @@ export class Scheduler {
     const assessment = this.#immediate
     assessment.begin(request, fleet.list())
     assessment.weigh(this.#price(this.#room.size))
-    if (after === undefined || policy !== undefined) return this.#grant(assessment, this.#choose(assessment), 0, started)
+    if (after === undefined || policy !== undefined)
+      return this.#grant(assessment, this.#choose(assessment), 0, started)
     const cheapest = assessment.cheapest(this.#ports.random, ALWAYS)
     const holdMs = Math.min(HOLD_MS, HOLD_SHARE * 1000 * assessment.board.prefillSeconds[cheapest]!)
-    if (this.#room.size === 0 && holdMs < 1 && this.#isFree(assessment.candidates[cheapest]!, uncachedAt(assessment, cheapest))) {
+    if (
+      this.#room.size === 0 &&
+      holdMs < 1 &&
+      this.#isFree(assessment.candidates[cheapest]!, uncachedAt(assessment, cheapest))
+    ) {
       return this.#grant(assessment, cheapest, 0, started)
     }
     return this.#wait(request, after, holdMs < 1 ? 0 : holdMs, signal)
@@ -139,7 +147,11 @@ export class Scheduler {
   }
 
   /** What waits now, and what became of those who waited. */
-  get waiting(): { readonly turns: number; readonly oldestMs: number; readonly counts: Readonly<WaitingRoom['counts']> } {
+  get waiting(): {
+    readonly turns: number
+    readonly oldestMs: number
+    readonly counts: Readonly<WaitingRoom['counts']>
+  } {
     return { turns: this.#room.size, oldestMs: this.#room.oldestMs(this.#ports.nowMs()), counts: this.#room.counts }
   }
 
@@ -171,7 +183,10 @@ export class Scheduler {
       const cancelBound = after(maxWaitMs ?? MAX_WAIT_MS, () => this.#pump())
       const cancelHold = holdMs > 0 ? after(holdMs, () => this.#pump()) : null
       const turn: WaitingTurn = {
-        assessment, enteredMs, lookedMs: enteredMs, notBeforeMs: enteredMs + holdMs,
+        assessment,
+        enteredMs,
+        lookedMs: enteredMs,
+        notBeforeMs: enteredMs + holdMs,
         settle: { resolve, reject },
         release: () => {
           cancelBound()
@@ -230,9 +245,11 @@ export class Scheduler {
       const work = assessment.board.prefillSeconds[position]!
       const cached = assessment.board.cachedTokens[position]!
       const saved = (work * cached) / Math.max(1, assessment.request.promptTokens - cached)
-      const order = overdue ? -Infinity
-        : bound >= SOON ? turn.enteredMs - SOONER_MS
-        : this.#room.order(turn, work, saved, leastServed, now)
+      const order = overdue
+        ? -Infinity
+        : bound >= SOON
+          ? turn.enteredMs - SOONER_MS
+          : this.#room.order(turn, work, saved, leastServed, now)
       if (first !== null && order >= firstOrder) continue
       ;[first, firstPosition, firstOrder] = [turn, position, order]
       if (overdue) break

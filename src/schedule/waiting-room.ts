@@ -59,7 +59,8 @@ export class WaitingRoom {
   /** Seconds by which tenants are ordered, for all who wait now. */
   leastServed(nowMs: number): number {
     let least = Infinity
-    for (const { assessment } of this.#turns) least = Math.min(least, this.#servedSeconds(assessment.request.tenant, nowMs))
+    for (const { assessment } of this.#turns)
+      least = Math.min(least, this.#servedSeconds(assessment.request.tenant, nowMs))
     return least
   }
 

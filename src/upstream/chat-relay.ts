@@ -58,7 +58,8 @@ export class ChatRelay implements Relay {
   #bodyFor(model: string): string | Buffer {
     const { body, bodyBytes } = this.#turn
     const options = body['stream_options']
-    const plain = body['model'] === model && (body['stream'] ?? true) === true && (options === undefined || this.#wantsUsage)
+    const plain =
+      body['model'] === model && (body['stream'] ?? true) === true && (options === undefined || this.#wantsUsage)
     if (plain && bodyBytes !== undefined) {
       const stream = body['stream'] === true ? '' : ',"stream":true'
       const usage = this.#wantsUsage ? '' : ',"stream_options":{"include_usage":true}'
@@ -66,7 +67,10 @@ export class ChatRelay implements Relay {
       return Buffer.concat([bodyBytes.subarray(0, bodyBytes.lastIndexOf('}')), Buffer.from(`${stream}${usage}}`)])
     }
     return JSON.stringify({
-      ...body, model, stream: true, stream_options: { ...(isObject(options) ? options : {}), include_usage: true },
+      ...body,
+      model,
+      stream: true,
+      stream_options: { ...(isObject(options) ? options : {}), include_usage: true },
     })
   }
 
@@ -176,7 +180,12 @@ export class ChatRelay implements Relay {
   finish(): void {
     if (this.#turn.stream) {
       if (this.#end?.status === 'failed' && this.#fold.error?.kind === undefined) {
-        const error = { message: `The backend failed while answering: ${this.#end.trouble ?? ''}.`, type: 'server_error', param: null, code: 'backend_error' }
+        const error = {
+          message: `The backend failed while answering: ${this.#end.trouble ?? ''}.`,
+          type: 'server_error',
+          param: null,
+          code: 'backend_error',
+        }
         this.#held.push(Buffer.from(`data: ${JSON.stringify({ error })}\n\n`))
       }
       this.#held.push(DONE)
@@ -186,7 +195,11 @@ export class ChatRelay implements Relay {
       return
     }
     const body = JSON.stringify(this.#fold.completion())
-    this.#sink.head(200, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), ...this.#headers() })
+    this.#sink.head(200, {
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(body)),
+      ...this.#headers(),
+    })
     this.#sink.end(body)
   }
 
@@ -194,10 +207,17 @@ export class ChatRelay implements Relay {
     if (this.#end !== null) return
     const reason = this.#fold.finishReason
     if (reason === null || BROKEN_OFF.has(reason)) {
-      this.#end = { status: 'failed', trouble: reason === null ? 'the stream ended without a finish_reason' : `the backend stopped the answer (${reason})` }
+      this.#end = {
+        status: 'failed',
+        trouble:
+          reason === null ? 'the stream ended without a finish_reason' : `the backend stopped the answer (${reason})`,
+      }
       return
     }
-    this.#end = { status: reason === 'length' || reason === 'content_filter' ? 'incomplete' : 'completed', trouble: null }
+    this.#end = {
+      status: reason === 'length' || reason === 'content_filter' ? 'incomplete' : 'completed',
+      trouble: null,
+    }
   }
 
   #newReader(): SseReader {
@@ -210,7 +230,11 @@ export class ChatRelay implements Relay {
   #sendHead(): void {
     if (this.visible) return
     this.visible = true
-    this.#sink.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...this.#headers() })
+    this.#sink.head(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      ...this.#headers(),
+    })
   }
 
   #flush(): void {
@@ -267,7 +291,10 @@ function asStream(completion: JsonObject, wantsUsage: boolean): Buffer[] {
   const head = { ...rest, object: 'chat.completion.chunk' }
   const chunks: JsonObject[] = (Array.isArray(choices) ? (choices as readonly JsonObject[]) : []).flatMap((choice) => [
     { ...head, choices: [{ index: choice['index'] ?? 0, delta: deltaOf(choice['message']), finish_reason: null }] },
-    { ...head, choices: [{ index: choice['index'] ?? 0, delta: {}, finish_reason: choice['finish_reason'] ?? 'stop' }] },
+    {
+      ...head,
+      choices: [{ index: choice['index'] ?? 0, delta: {}, finish_reason: choice['finish_reason'] ?? 'stop' }],
+    },
   ])
   if (wantsUsage) chunks.push({ ...head, choices: [], usage })
   return chunks.map((chunk) => Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`))

@@ -44,7 +44,13 @@ export type DispatchPorts = ExchangePorts & {
 
 type Attempt =
   | { readonly kind: 'answered' | 'cancelled' }
-  | { readonly kind: 'failed'; readonly why: string; readonly report: BackendReport | null; readonly refusal: HomingError | null; readonly final: boolean }
+  | {
+      readonly kind: 'failed'
+      readonly why: string
+      readonly report: BackendReport | null
+      readonly refusal: HomingError | null
+      readonly final: boolean
+    }
 
 export type DispatchRequest = {
   readonly decision: Decision
@@ -56,7 +62,12 @@ export type DispatchRequest = {
 }
 
 /** Errors are HomingErrors: nothing was answered and nothing is visible. */
-export async function dispatch(request: DispatchRequest, relay: Relay, sink: ClientSink, ports: DispatchPorts): Promise<DispatchResult> {
+export async function dispatch(
+  request: DispatchRequest,
+  relay: Relay,
+  sink: ClientSink,
+  ports: DispatchPorts,
+): Promise<DispatchResult> {
   const failovers: Failover[] = []
   let refusal: HomingError | null = null
   let engineErrors = 0
@@ -76,7 +87,11 @@ export async function dispatch(request: DispatchRequest, relay: Relay, sink: Cli
       continue
     }
     const inFlight = ports.begin(choice)
-    const timing = { dispatchedAtMs: ports.nowMs(), firstOutputAtMs: null as number | null, lastOutputAtMs: null as number | null }
+    const timing = {
+      dispatchedAtMs: ports.nowMs(),
+      firstOutputAtMs: null as number | null,
+      lastOutputAtMs: null as number | null,
+    }
     const attempt = await runAttempt(request, rendered, backend, relay, sink, inFlight, timing, ports)
     if (attempt.kind !== 'failed') {
       if (attempt.kind === 'answered' && relay.ended?.status !== 'failed') ports.report(backend, 'ok')
@@ -90,12 +105,21 @@ export async function dispatch(request: DispatchRequest, relay: Relay, sink: Cli
   }
   if (refusal !== null) throw Object.assign(refusal, { failovers })
   const why = failovers.map((failure) => `${failure.backendId}: ${failure.why}`).join('; ')
-  throw Object.assign(new HomingError('backend_error', { why: `Every backend failed before an answer began (${why}).` }), { failovers })
+  throw Object.assign(
+    new HomingError('backend_error', { why: `Every backend failed before an answer began (${why}).` }),
+    { failovers },
+  )
 }
 
 function runAttempt(
-  request: DispatchRequest, rendered: BackendRequest, backend: Backend, relay: Relay, sink: ClientSink, inFlight: InFlight,
-  timing: { dispatchedAtMs: number; firstOutputAtMs: number | null; lastOutputAtMs: number | null }, ports: DispatchPorts,
+  request: DispatchRequest,
+  rendered: BackendRequest,
+  backend: Backend,
+  relay: Relay,
+  sink: ClientSink,
+  inFlight: InFlight,
+  timing: { dispatchedAtMs: number; firstOutputAtMs: number | null; lastOutputAtMs: number | null },
+  ports: DispatchPorts,
 ): Promise<Attempt> {
   return new Promise((resolve) => {
     let status = 0
@@ -157,7 +181,11 @@ function runAttempt(
 
     request.signal.addEventListener('abort', cancel, { once: true })
     exchange = openExchange(
-      ports.connections.for(backend), backend, rendered.path, rendered.body, request.requestId,
+      ports.connections.for(backend),
+      backend,
+      rendered.path,
+      rendered.body,
+      request.requestId,
       {
         onHead: (code, head) => {
           status = code
@@ -174,7 +202,14 @@ function runAttempt(
           body.push(chunk)
           bodyBytes += chunk.length
           if (status !== 200 && bodyBytes > MAX_ERROR_BYTES) settle(refused(status, readError(''), retryAfter))
-          else if (bodyBytes > MAX_BODY_BYTES) settle({ kind: 'failed', why: `a body of more than ${MAX_BODY_BYTES} bytes`, report: null, refusal: null, final: false })
+          else if (bodyBytes > MAX_BODY_BYTES)
+            settle({
+              kind: 'failed',
+              why: `a body of more than ${MAX_BODY_BYTES} bytes`,
+              report: null,
+              refusal: null,
+              final: false,
+            })
         },
         onEnd: () => {
           if (settled) return
@@ -184,7 +219,14 @@ function runAttempt(
           else if (status === 200) relay.whole(text)
           else return settle(refused(status, readError(text), retryAfter))
           progress()
-          if (!settled) settle({ kind: 'failed', why: 'the stream ended without an answer', report: 'reset', refusal: null, final: false })
+          if (!settled)
+            settle({
+              kind: 'failed',
+              why: 'the stream ended without an answer',
+              report: 'reset',
+              refusal: null,
+              final: false,
+            })
         },
         onFailure: failure,
       },
@@ -204,7 +246,8 @@ const looksLikeEvents = (start: Buffer): boolean => /^\s*(data|event|id|retry)?:
 function failedAttempt({ trouble, reported }: RelayEnd): Attempt {
   const why = trouble ?? 'failed'
   const status = reported?.status ?? null
-  if (reported === undefined || status === null) return { kind: 'failed', why, report: null, refusal: null, final: false }
+  if (reported === undefined || status === null)
+    return { kind: 'failed', why, report: null, refusal: null, final: false }
   return refused(status, { message: reported.message, param: null, structured: true }, null)
 }
 
@@ -218,23 +261,46 @@ function refused(status: number, { message, param, structured }: BackendError, r
   const why = `HTTP ${status}`
   const told = message === null ? why : `${why}: ${message}`
   if (status === 429) {
-    return { kind: 'failed', why, report: null, refusal: new HomingError('rate_limit_exceeded', { why: message ?? 'The backends are saturated.' }, { retryAfterSeconds: seconds(retryAfter) }), final: false }
+    return {
+      kind: 'failed',
+      why,
+      report: null,
+      refusal: new HomingError(
+        'rate_limit_exceeded',
+        { why: message ?? 'The backends are saturated.' },
+        { retryAfterSeconds: seconds(retryAfter) },
+      ),
+      final: false,
+    }
   }
   if (status >= 500) {
     const engineError = status === 500 && structured
-    const refusal = engineError ? new HomingError('backend_error', { why: `The backend answered ${told}` }, { status: 500 }) : null
+    const refusal = engineError
+      ? new HomingError('backend_error', { why: `The backend answered ${told}` }, { status: 500 })
+      : null
     return { kind: 'failed', why, report: engineError ? null : '5xx', refusal, final: false }
   }
   if (status < 400 || OPERATORS_FAULT.has(status)) {
     // what a backend says about the operator's key is not for clients
     const secret = status === 401 || status === 403 || status === 407
-    return { kind: 'failed', why, report: null, refusal: new HomingError('backend_error', { why: `The backend answered ${secret ? why : told}` }), final: false }
+    return {
+      kind: 'failed',
+      why,
+      report: null,
+      refusal: new HomingError('backend_error', { why: `The backend answered ${secret ? why : told}` }),
+      final: false,
+    }
   }
   const place = param === null ? {} : { param }
-  const refusal = /context|too long|maximum.*(length|tokens)/i.test(message ?? '') && /exceed|long|maximum/i.test(message ?? '')
-    ? new HomingError('context_too_long_for_backend', { why: message!, ...place })
-    // clients retry a 409 by themselves, and this one would be refused again
-    : new HomingError('backend_rejected', { why: message ?? `The backend refused the request with ${why}.`, ...place }, { status: status === 409 ? 400 : status })
+  const refusal =
+    /context|too long|maximum.*(length|tokens)/i.test(message ?? '') && /exceed|long|maximum/i.test(message ?? '')
+      ? new HomingError('context_too_long_for_backend', { why: message!, ...place })
+      : // clients retry a 409 by themselves, and this one would be refused again
+        new HomingError(
+          'backend_rejected',
+          { why: message ?? `The backend refused the request with ${why}.`, ...place },
+          { status: status === 409 ? 400 : status },
+        )
   return { kind: 'failed', why, report: null, refusal, final: true }
 }
 
@@ -242,7 +308,9 @@ function refused(status: number, { message, param, structured }: BackendError, r
 function graver(before: HomingError | null, now: HomingError | null): HomingError | null {
   if (before === null || now === null) return now ?? before
   if (before.code !== 'rate_limit_exceeded') return now
-  return now.code === 'rate_limit_exceeded' && (now.retryAfterSeconds ?? 0) < (before.retryAfterSeconds ?? 0) ? now : before
+  return now.code === 'rate_limit_exceeded' && (now.retryAfterSeconds ?? 0) < (before.retryAfterSeconds ?? 0)
+    ? now
+    : before
 }
 
 /** `retry-after` where it is a number of seconds, else 1; a minute at most. */
@@ -255,7 +323,12 @@ function readError(body: string): BackendError {
   try {
     const parsed: unknown = JSON.parse(body)
     const error = isObject(parsed) && isObject(parsed['error']) ? parsed['error'] : isObject(parsed) ? parsed : {}
-    const message = typeof error['message'] === 'string' ? error['message'] : isObject(parsed) && typeof parsed['detail'] === 'string' ? parsed['detail'] : null
+    const message =
+      typeof error['message'] === 'string'
+        ? error['message']
+        : isObject(parsed) && typeof parsed['detail'] === 'string'
+          ? parsed['detail']
+          : null
     return { message, param: typeof error['param'] === 'string' ? error['param'] : null, structured: message !== null }
   } catch {
     return { message: null, param: null, structured: false }

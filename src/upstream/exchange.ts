@@ -37,12 +37,27 @@ const LINGER_MS = 1000
 export type ExchangePorts = { readonly watch: SilenceWatch; readonly nowMs: () => number }
 
 const CONNECT_CODES = new Set([
-  'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT', 'ERR_TLS_CERT_ALTNAME_INVALID',
-  'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'CERT_HAS_EXPIRED',
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_HAS_EXPIRED',
 ])
 
 export function openExchange(
-  connection: Connection, backend: Backend, path: string, body: string | Buffer, requestId: string, handler: ExchangeHandler, ports: ExchangePorts,
+  connection: Connection,
+  backend: Backend,
+  path: string,
+  body: string | Buffer,
+  requestId: string,
+  handler: ExchangeHandler,
+  ports: ExchangePorts,
 ): Exchange {
   const { timeouts, key, headers } = backend.config
   let controller: Dispatcher.DispatchController | null = null
@@ -91,7 +106,10 @@ export function openExchange(
         // an error's body is short: it gets no more time than a pause within an answer
         if (status !== 200) watched.deadlineMs = ports.nowMs() + timeouts.idleMs
         const retryAfter = responseHeaders['retry-after']
-        handler.onHead(status, { contentType: String(responseHeaders['content-type'] ?? ''), retryAfter: typeof retryAfter === 'string' ? retryAfter : null })
+        handler.onHead(status, {
+          contentType: String(responseHeaders['content-type'] ?? ''),
+          retryAfter: typeof retryAfter === 'string' ? retryAfter : null,
+        })
       },
       onResponseData(_controller, chunk) {
         if (began && !lingering) watched.deadlineMs = ports.nowMs() + timeouts.idleMs
@@ -105,7 +123,11 @@ export function openExchange(
         const code = (error as NodeJS.ErrnoException).code ?? ''
         if (abortRequested) handler.onFailure('aborted', 'cancelled')
         else if (silent && paused) handler.onFailure('stalled', `the client read nothing for ${CLIENT_STALL_MS} ms`)
-        else if (silent) handler.onFailure('timeout', began ? `silent for more than ${timeouts.idleMs} ms` : `no output within ${timeouts.firstTokenMs} ms`)
+        else if (silent)
+          handler.onFailure(
+            'timeout',
+            began ? `silent for more than ${timeouts.idleMs} ms` : `no output within ${timeouts.firstTokenMs} ms`,
+          )
         else if (CONNECT_CODES.has(code)) handler.onFailure('connect', `cannot connect (${code})`)
         else handler.onFailure('reset', `connection lost (${code === '' ? error.message : code})`)
       },

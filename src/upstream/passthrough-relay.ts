@@ -51,14 +51,20 @@ export class PassthroughRelay implements Relay {
   data(chunk: Buffer): void {
     if (!this.visible) {
       this.visible = true
-      this.#sink.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...this.#headers() })
+      this.#sink.head(200, {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-cache',
+        ...this.#headers(),
+      })
     }
     this.outputTokens++
     this.clogged = !this.#sink.write(chunk)
   }
 
   eof(): void {
-    this.ended = this.visible ? { status: 'completed', trouble: null } : { status: 'failed', trouble: 'the stream was empty' }
+    this.ended = this.visible
+      ? { status: 'completed', trouble: null }
+      : { status: 'failed', trouble: 'the stream was empty' }
   }
 
   broken(why: string): void {
@@ -67,11 +73,20 @@ export class PassthroughRelay implements Relay {
 
   finish(): void {
     if (this.#whole !== null) {
-      this.#sink.head(200, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(this.#whole)), ...this.#headers() })
+      this.#sink.head(200, {
+        'content-type': 'application/json',
+        'content-length': String(Buffer.byteLength(this.#whole)),
+        ...this.#headers(),
+      })
       return this.#sink.end(this.#whole)
     }
     if (this.ended?.status === 'failed') {
-      const error = { message: `The backend failed while answering: ${this.ended.trouble ?? ''}.`, type: 'server_error', param: null, code: 'backend_error' }
+      const error = {
+        message: `The backend failed while answering: ${this.ended.trouble ?? ''}.`,
+        type: 'server_error',
+        param: null,
+        code: 'backend_error',
+      }
       this.#sink.write(`data: ${JSON.stringify({ error })}\n\n`)
     }
     this.#sink.end()

@@ -53,13 +53,17 @@ export class ResponsesRelay implements Relay {
   }
 
   begin(backend: Backend, served: ServedModel, protocol: Protocol): BackendRequest {
-    const rendered = protocol === 'chat' ? renderChat(this.#turn, served, backend.engine) : renderResponses(this.#turn, served, backend.engine)
+    const rendered =
+      protocol === 'chat'
+        ? renderChat(this.#turn, served, backend.engine)
+        : renderResponses(this.#turn, served, backend.engine)
     this.#omitted = rendered.omitted
     this.#reset()
     this.#assembly.useTools(rendered.toolNames)
-    const stream = protocol === 'chat'
-      ? createChatStream(this.#assembly)
-      : createResponsesStream(this.#assembly, { maxOutputTokens: this.#turn.maxOutputTokens })
+    const stream =
+      protocol === 'chat'
+        ? createChatStream(this.#assembly)
+        : createResponsesStream(this.#assembly, { maxOutputTokens: this.#turn.maxOutputTokens })
     this.#stream = stream
     this.#reader = new SseReader((data) => stream.push(data))
     return { path: protocol === 'chat' ? '/v1/chat/completions' : '/v1/responses', body: JSON.stringify(rendered.body) }
@@ -120,14 +124,20 @@ export class ResponsesRelay implements Relay {
     const { finished, error } = this.#stream
     if (finished !== null) {
       const { type } = finished.terminal
-      return { status: type === 'response.completed' ? 'completed' : type === 'response.incomplete' ? 'incomplete' : 'failed', trouble: finished.trouble }
+      return {
+        status: type === 'response.completed' ? 'completed' : type === 'response.incomplete' ? 'incomplete' : 'failed',
+        trouble: finished.trouble,
+      }
     }
     return error === null ? null : { status: 'failed', trouble: troubleOf(error), reported: error }
   }
 
   /** The last event, to be sent by `finish`; call it once, when the attempt has ended. */
   takeTerminal(): ResponseEvent {
-    return this.#stream?.finished?.terminal ?? this.#assembly.fail({ code: 'server_error', message: 'The backend failed before it answered.' })
+    return (
+      this.#stream?.finished?.terminal ??
+      this.#assembly.fail({ code: 'server_error', message: 'The backend failed before it answered.' })
+    )
   }
 
   get outputBegan(): boolean {
@@ -177,7 +187,13 @@ export class ResponsesRelay implements Relay {
     this.#stream = null
     this.#reader = null
     const { resource, newId, nowSeconds } = this.#ports
-    this.#assembly = new ResponseAssembly({ resource, toolNames: new Map(), newId, nowSeconds, emit: (event) => this.#emit(event) })
+    this.#assembly = new ResponseAssembly({
+      resource,
+      toolNames: new Map(),
+      newId,
+      nowSeconds,
+      emit: (event) => this.#emit(event),
+    })
   }
 
   #emit(event: ResponseEvent): void {
@@ -199,7 +215,11 @@ export class ResponsesRelay implements Relay {
     if (this.#pending === '' || this.#sink.closed) return
     if (!this.#headSent) {
       this.#headSent = true
-      this.#sink.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...this.#ports.headers(!this.visible) })
+      this.#sink.head(200, {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-cache',
+        ...this.#ports.headers(!this.visible),
+      })
     }
     this.#createdSent = true
     const text = this.#pending
@@ -213,6 +233,11 @@ export class ResponsesRelay implements Relay {
 function asStream(body: JsonObject): string[] {
   if (body['object'] === 'response') return [JSON.stringify({ type: 'response.completed', response: body })]
   const choices = Array.isArray(body['choices']) ? (body['choices'] as readonly JsonObject[]) : []
-  const chunks = choices.map((choice) => ({ index: choice['index'] ?? 0, delta: choice['message'] ?? {}, finish_reason: choice['finish_reason'] ?? 'stop', logprobs: choice['logprobs'] ?? null }))
+  const chunks = choices.map((choice) => ({
+    index: choice['index'] ?? 0,
+    delta: choice['message'] ?? {},
+    finish_reason: choice['finish_reason'] ?? 'stop',
+    logprobs: choice['logprobs'] ?? null,
+  }))
   return [JSON.stringify({ ...body, object: 'chat.completion.chunk', choices: chunks }), '[DONE]']
 }

@@ -78,7 +78,8 @@ export abstract class BackendStreamBase implements BackendStream {
   }
 
   end(): void {
-    if (this.finished === null && this.error === null) this.ended('The backend ended its stream before the answer was finished.')
+    if (this.finished === null && this.error === null)
+      this.ended('The backend ended its stream before the answer was finished.')
   }
 
   broken(why: string): void {
@@ -134,8 +135,13 @@ export abstract class BackendStreamBase implements BackendStream {
 /** `{error: {...}}`, `{error: "text"}`, `{object: "error", message, code}` and their insides. */
 export function readErrorPayload(payload: JsonValue | undefined): StreamError & { readonly kind: string } {
   const outer: JsonObject = isObject(payload) ? payload : { message: payload }
-  const inner: JsonObject = isObject(outer.error) ? outer.error : outer.error === undefined ? outer : { message: outer.error }
-  const text = typeof inner.message === 'string' && inner.message !== '' ? inner.message : 'The backend reported an error.'
+  const inner: JsonObject = isObject(outer.error)
+    ? outer.error
+    : outer.error === undefined
+      ? outer
+      : { message: outer.error }
+  const text =
+    typeof inner.message === 'string' && inner.message !== '' ? inner.message : 'The backend reported an error.'
   const code = inner.code ?? inner.status ?? outer.code ?? outer.status
   const number = typeof code === 'string' && /^\d{3}$/.test(code) ? Number(code) : code
   const status = typeof number === 'number' && number >= 400 && number <= 599 ? number : null

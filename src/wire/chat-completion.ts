@@ -163,7 +163,8 @@ function foldDelta(choice: Choice, delta: JsonObject): boolean {
     const value = delta[name]
     if (value === null || value === undefined || name === 'role') continue
     if (name === 'tool_calls') {
-      if (Array.isArray(value)) for (const call of value as readonly JsonValue[]) output = foldCall(choice, call) || output
+      if (Array.isArray(value))
+        for (const call of value as readonly JsonValue[]) output = foldCall(choice, call) || output
     } else if (name === 'function_call') {
       if (!isObject(value)) continue
       const call = (choice.message['function_call'] ??= { name: '', arguments: '' }) as Fields

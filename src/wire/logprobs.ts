@@ -16,7 +16,8 @@ export function logprobsFromResponses(entries: JsonValue | undefined): readonly 
   for (const entry of list) {
     const token = tokenOf(entry)
     if (token === null) continue
-    const top = isObject(entry) && Array.isArray(entry['top_logprobs']) ? (entry['top_logprobs'] as readonly JsonValue[]) : []
+    const top =
+      isObject(entry) && Array.isArray(entry['top_logprobs']) ? (entry['top_logprobs'] as readonly JsonValue[]) : []
     mapped.push({ ...token, top_logprobs: top.map(tokenOf).filter((other) => other !== null) })
   }
   return mapped

@@ -114,7 +114,12 @@ export class OpenMessage implements OpenItem {
 
 const partShape = (part: Part): JsonObject =>
   part.type === 'output_text'
-    ? { type: 'output_text', text: part.text, annotations: [], logprobs: part.logprobs === null ? [] : [...part.logprobs] }
+    ? {
+        type: 'output_text',
+        text: part.text,
+        annotations: [],
+        logprobs: part.logprobs === null ? [] : [...part.logprobs],
+      }
     : { type: 'refusal', refusal: part.text }
 
 /** `reasoning`, shown as one summary part: the only form that all clients and the specification accept. */

@@ -65,7 +65,8 @@ export class RepeatedChunk {
 /** The text of a chunk that carries a token and nothing else; null for any other. */
 function plainText(chunk: JsonObject): string | null {
   const { choices } = chunk
-  if (!Array.isArray(choices) || choices.length !== 1 || isObject(chunk['usage']) || isObject(chunk['timings'])) return null
+  if (!Array.isArray(choices) || choices.length !== 1 || isObject(chunk['usage']) || isObject(chunk['timings']))
+    return null
   const choice: unknown = choices[0]
   if (!isObject(choice) || (choice['index'] ?? 0) !== 0 || !isObject(choice['delta'])) return null
   if ((choice['finish_reason'] ?? null) !== null || (choice['logprobs'] ?? null) !== null) return null

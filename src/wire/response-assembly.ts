@@ -152,11 +152,13 @@ export class ResponseAssembly {
     if (this.#terminal !== null) return this.#terminal
     this.#announceHeld()
     for (const call of this.#calls.values()) {
-      if (call.open === null) return this.fail({ code: 'server_error', message: 'The backend sent a tool call without a name.' })
+      if (call.open === null)
+        return this.fail({ code: 'server_error', message: 'The backend sent a tool call without a name.' })
     }
     this.open()
     // Agents repeat a turn whose output has neither a message nor a call, until their limit.
-    if (this.#calls.size === 0 && !this.#items.some((entry) => entry instanceof OpenMessage)) this.#openMessage().leaveEmpty()
+    if (this.#calls.size === 0 && !this.#items.some((entry) => entry instanceof OpenMessage))
+      this.#openMessage().leaveEmpty()
     for (const entry of this.#items) if (!entry.closed) entry.close('completed')
     return this.#end('completed', { completed_at: Math.trunc(this.#nowSeconds()) })
   }

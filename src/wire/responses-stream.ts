@@ -144,7 +144,9 @@ class ResponsesStream extends BackendStreamBase {
 
   #cutByLimit(response: JsonObject): boolean {
     const limit = this.#maxOutputTokens
-    return limit !== null && !('incomplete_details' in response) && this.usage !== null && this.usage.outputTokens >= limit
+    return (
+      limit !== null && !('incomplete_details' in response) && this.usage !== null && this.usage.outputTokens >= limit
+    )
   }
 
   #added(event: JsonObject, item: JsonObject): void {
@@ -266,7 +268,8 @@ class ResponsesStream extends BackendStreamBase {
 }
 
 /** The key of an event's `output_index`; empty where it has none. */
-const indexKey = (event: JsonObject): string => (typeof event['output_index'] === 'number' ? `#${event['output_index']}` : '')
+const indexKey = (event: JsonObject): string =>
+  typeof event['output_index'] === 'number' ? `#${event['output_index']}` : ''
 
 const textOf = (value: JsonValue | undefined): string => (typeof value === 'string' ? value : '')
 

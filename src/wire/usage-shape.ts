@@ -11,9 +11,15 @@ import type { Usage } from '../model/usage.ts'
 const count = (value: JsonValue | undefined): number | null =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.trunc(value) : null
 
-const inside = (value: JsonValue | undefined, key: string): number | null => (isObject(value) ? count(value[key]) : null)
+const inside = (value: JsonValue | undefined, key: string): number | null =>
+  isObject(value) ? count(value[key]) : null
 
-function make(prompt: number | null, cached: number | null, output: number | null, reasoning: number | null): Usage | null {
+function make(
+  prompt: number | null,
+  cached: number | null,
+  output: number | null,
+  reasoning: number | null,
+): Usage | null {
   if (prompt === null && output === null) return null
   const promptTokens = prompt ?? 0
   return {

@@ -28,7 +28,8 @@ export function regretScorer(
         // A conversation that goes on there takes no new slot.
         if (backend.slots !== null && cached <= trunkTokens) {
           const taken = index.chains(backend.index) / backend.slots
-          seconds += (taken < 1 ? SLOT_SHARE * taken : taken) * latency.prefillSeconds(promptTokens, backend.index, model)
+          seconds +=
+            (taken < 1 ? SLOT_SHARE * taken : taken) * latency.prefillSeconds(promptTokens, backend.index, model)
         }
         if (giveBack > 0 && cached < trunkTokens) {
           const withTrunk = latency.prefillSeconds(promptTokens - trunkTokens, backend.index, model)
