@@ -7,58 +7,21 @@
  * with a status). Dispatch may try several backends until output is visible. The response is stored before its terminal
  * event leaves, so whatever a client saw finished is there after a crash. Learning is never seen by the client.
  */
-import { Cancellation, type CancelSignal } from './model/cancellation.ts'
-import { HomingError } from './model/error.ts'
 import type { Backend, Protocol } from './model/backend.ts'
-import type { Decision, RankedBackend, SchedulingRequest, InFlight } from './model/decision.ts'
+import { Cancellation } from './model/cancellation.ts'
+import type { Decision, RankedBackend } from './model/decision.ts'
+import { HomingError } from './model/error.ts'
 import type { StoredItem } from './model/item.ts'
 import type { JsonObject } from './model/json.ts'
-import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
-import type { StoredResponse } from './model/response.ts'
-import type { GrowingChain, ResolvedTurn, Turn } from './model/turn.ts'
-import type { ClientSink } from './upstream/client-sink.ts'
-import { dispatch, type DispatchPorts, type DispatchResult, type Failover } from './upstream/dispatch.ts'
-import { ChatRelay } from './upstream/chat-relay.ts'
-import { ResponsesRelay } from './upstream/responses-relay.ts'
-import type { IdPrefix } from './wire/response-assembly.ts'
+import type { Turn } from './model/turn.ts'
 import { decisionHeaders, writeReceipt } from './receipt.ts'
-
-export type SaveTurn = {
-  readonly response: StoredResponse
-  readonly items: readonly StoredItem[]
-  readonly conversationAppend: readonly string[] | null
-}
-
-export type Stages = {
-  readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
-  /** What the scheduler is asked; token lengths are estimated here. */
-  readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
-  /** Waits for a backend where all suitable ones are busy. */
-  readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
-  /** The decision was not used: nothing was sent to the backend it chose. */
-  readonly release: (decision: Decision) => void
-  readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
-  readonly dispatch: Omit<DispatchPorts, 'begin'>
-  readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
-  readonly diagnose: (turn: ResolvedTurn, cachedTokens: number | null) => Promise<JsonObject | null>
-  readonly save: (save: SaveTurn) => Promise<void>
-  readonly remember: (
-    turn: ResolvedTurn,
-    output: readonly StoredItem[],
-    storedId: string | null,
-    backendId: string,
-  ) => GrowingChain
-  /** What this process has in flight at a backend now. */
-  readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
-  readonly learn: (outcome: Outcome) => void
-  readonly receipts: { put(tenant: string, receipt: Receipt): void }
-  readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
-  readonly newId: (prefix: IdPrefix | 'resp') => string
-  readonly wallMs: () => number
-  readonly nowMs: () => number
-  readonly streamCommitAfterMs: number
-}
+import type { Stages } from './stages.ts'
+import { recordOf } from './turn-record.ts'
+import { ChatRelay } from './upstream/chat-relay.ts'
+import type { ClientSink } from './upstream/client-sink.ts'
+import { dispatch, type DispatchResult, type Failover } from './upstream/dispatch.ts'
+import { ResponsesRelay } from './upstream/responses-relay.ts'
 
 const KEEP_ALIVE_MS = 15_000
 const IDLE = { running: 0, queuedTokens: 0 }
@@ -281,37 +244,6 @@ function protocolOf(backend: Backend, turn: Turn, kept: Protocol | null): Protoc
   if (turn.endpoint === 'chat') return 'chat'
   if (kept !== null && backend.protocols.has(kept)) return kept
   return backend.protocols.has('chat') ? 'chat' : 'responses'
-}
-
-function recordOf(
-  turn: ResolvedTurn,
-  resource: JsonObject,
-  output: readonly StoredItem[],
-  receipt: Receipt,
-  createdAtMs: number,
-): SaveTurn {
-  const outputItemIds = output.map((item) => item.id)
-  const failed = resource['status'] === 'failed'
-  return {
-    response: {
-      id: String(resource['id']),
-      tenant: turn.tenant,
-      createdAtMs,
-      previousResponseId: turn.previousResponseId,
-      conversationId: turn.conversationId,
-      sessionId: turn.session.id,
-      model: turn.model,
-      resource,
-      inputItemIds: turn.contextItemIds,
-      outputItemIds,
-      tools: turn.effectiveTools,
-      home: { backendId: receipt.backendId, servedModel: receipt.servedModel, protocol: receipt.protocol as Protocol },
-      promptTokens: receipt.promptTokens.actual,
-      receipt,
-    },
-    items: [...turn.newItems, ...output],
-    conversationAppend: turn.conversationId === null || failed ? null : [...turn.inputItemIds, ...outputItemIds],
-  }
 }
 
 /** Clients refuse answers with long heads, and a request may offer a hundred tools of 64 letters. */

@@ -1,0 +1,42 @@
+/** What the spine is made of: each stage as the spine calls it; `compose.ts` hands in the real ones. */
+import type { Backend } from './model/backend.ts'
+import type { CancelSignal } from './model/cancellation.ts'
+import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
+import type { StoredItem } from './model/item.ts'
+import type { JsonObject } from './model/json.ts'
+import type { Outcome } from './model/outcome.ts'
+import type { Receipt } from './model/receipt.ts'
+import type { GrowingChain, ResolvedTurn, Turn } from './model/turn.ts'
+import type { SaveTurn } from './turn-record.ts'
+import type { DispatchPorts, DispatchResult } from './upstream/dispatch.ts'
+import type { IdPrefix } from './wire/response-assembly.ts'
+
+export type Stages = {
+  readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
+  /** What the scheduler is asked; token lengths are estimated here. */
+  readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
+  /** Waits for a backend where all suitable ones are busy. */
+  readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
+  /** The decision was not used: nothing was sent to the backend it chose. */
+  readonly release: (decision: Decision) => void
+  readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
+  readonly dispatch: Omit<DispatchPorts, 'begin'>
+  readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
+  readonly diagnose: (turn: ResolvedTurn, cachedTokens: number | null) => Promise<JsonObject | null>
+  readonly save: (save: SaveTurn) => Promise<void>
+  readonly remember: (
+    turn: ResolvedTurn,
+    output: readonly StoredItem[],
+    storedId: string | null,
+    backendId: string,
+  ) => GrowingChain
+  /** What this process has in flight at a backend now. */
+  readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
+  readonly learn: (outcome: Outcome) => void
+  readonly receipts: { put(tenant: string, receipt: Receipt): void }
+  readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
+  readonly newId: (prefix: IdPrefix | 'resp') => string
+  readonly wallMs: () => number
+  readonly nowMs: () => number
+  readonly streamCommitAfterMs: number
+}
