@@ -63,35 +63,35 @@ const REASONS: Readonly<Record<string, string>> = {
   policy: 'the configured policy chose it',
 }
 
-/** A receipt (model/receipt.ts) as text. Read defensively: the gateway may be of another version. */
+/** A receipt (model/receipt.ts, in the API's own case) as text. Read defensively: the gateway may be of another version. */
 export function explanation(receipt: JsonObject): string {
   const reason = text(receipt['reason'])
   const session = object(receipt['session'])
-  const chosen = text(receipt['backendId'])
-  const decided = `${number(receipt['decideMicroseconds'], 0)} us`
+  const chosen = text(receipt['backend_id'])
+  const decided = `${number(receipt['decide_microseconds'], 0)} us`
   const lines = [
     `${text(receipt['id'])}  ${text(receipt['outcome'])}${receipt['trouble'] ? `: ${text(receipt['trouble'])}` : ''}`,
-    `  went to    ${chosen}, model ${text(receipt['servedModel'])}, by ${text(receipt['protocol'])}`,
+    `  went to    ${chosen}, model ${text(receipt['served_model'])}, by ${text(receipt['protocol'])}`,
     `  because    ${reason}: ${REASONS[reason] ?? 'see the costs below'}`,
     `  session    ${text(session['id'])}, known by ${text(session['source'])}`,
-    `  prompt     ${expectedActual(receipt['promptTokens'])} tokens, cached ${expectedActual(receipt['cachedTokens'])}`,
-    `  answer     ${tokens(receipt['outputTokens'])} tokens, first after ${milliseconds(receipt['ttftMs'])}, ` +
-      `all after ${milliseconds(receipt['totalMs'])}`,
-    `  decided    in ${decided}, after waiting ${milliseconds(receipt['queuedMs'])}`,
+    `  prompt     ${expectedActual(receipt['prompt_tokens'])} tokens, cached ${expectedActual(receipt['cached_tokens'])}`,
+    `  answer     ${tokens(receipt['output_tokens'])} tokens, first after ${milliseconds(receipt['ttft_ms'])}, ` +
+      `all after ${milliseconds(receipt['total_ms'])}`,
+    `  decided    in ${decided}, after waiting ${milliseconds(receipt['queued_ms'])}`,
   ]
   for (const failover of objects(receipt['failovers'])) {
-    lines.push(`  failed at  ${text(failover['backendId'])}: ${text(failover['why'])}`)
+    lines.push(`  failed at  ${text(failover['backend_id'])}: ${text(failover['why'])}`)
   }
   const omitted = receipt['omitted']
   if (Array.isArray(omitted) && omitted.length > 0) lines.push(`  left out   ${omitted.map(text).join(', ')}`)
   lines.push('', ...candidateTable(objects(receipt['candidates']), chosen))
-  for (const filtered of objects(receipt['filteredOut'])) {
-    lines.push(`  ${text(filtered['backendId'])}: not considered, ${text(filtered['by'])}`)
+  for (const filtered of objects(receipt['filtered_out'])) {
+    lines.push(`  ${text(filtered['backend_id'])}: not considered, ${text(filtered['by'])}`)
   }
   return lines.join('\n').trimEnd()
 }
 
-const SECONDS = ['waitSeconds', 'prefillSeconds', 'decodeSeconds', 'regretSeconds', 'costSeconds']
+const SECONDS = ['wait_seconds', 'prefill_seconds', 'decode_seconds', 'regret_seconds', 'cost_seconds']
 
 /** In the order in which they would be tried; seconds. */
 function candidateTable(candidates: readonly JsonObject[], chosen: string): readonly string[] {
@@ -99,8 +99,8 @@ function candidateTable(candidates: readonly JsonObject[], chosen: string): read
   const rows = [
     ['candidate', 'cached tokens', 'wait', 'prefill', 'decode', 'regret', 'cost (s)'],
     ...candidates.map((candidate) => [
-      `${text(candidate['backendId'])}${candidate['backendId'] === chosen ? ' *' : ''}`,
-      number(candidate['expectedCachedTokens'], 0),
+      `${text(candidate['backend_id'])}${candidate['backend_id'] === chosen ? ' *' : ''}`,
+      number(candidate['expected_cached_tokens'], 0),
       ...SECONDS.map((key) => number(candidate[key], 3)),
     ]),
   ]

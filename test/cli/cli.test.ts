@@ -157,14 +157,14 @@ for (const [signal, expected] of [['SIGTERM', 1], ['SIGINT', 130]] as const) {
 }
 
 const RECEIPT = {
-  id: 'resp_1', requestId: 'req_1', createdAtMs: 1, endpoint: 'responses', model: 'qwen', session: { id: 's_1', source: 'root' },
-  backendId: 'a', servedModel: 'Qwen3', protocol: 'chat', reason: 'home', promptTokens: { expected: 100, actual: 104 },
-  cachedTokens: { expected: 64, actual: null }, outputTokens: 12, ttftMs: 5.25, totalMs: 812.4, queuedMs: 0,
-  decideMicroseconds: 41, filteredOut: [{ backendId: 'c', by: 'healthy: connection refused' }],
-  failovers: [{ backendId: 'd', why: 'no connection' }], omitted: ['tools[0] web_search'], outcome: 'completed', trouble: null,
+  id: 'resp_1', request_id: 'req_1', created_at_ms: 1, endpoint: 'responses', model: 'qwen', session: { id: 's_1', source: 'root' },
+  backend_id: 'a', served_model: 'Qwen3', protocol: 'chat', reason: 'home', prompt_tokens: { expected: 100, actual: 104 },
+  cached_tokens: { expected: 64, actual: null }, output_tokens: 12, ttft_ms: 5.25, total_ms: 812.4, queued_ms: 0,
+  decide_microseconds: 41, filtered_out: [{ backend_id: 'c', by: 'healthy: connection refused' }],
+  failovers: [{ backend_id: 'd', why: 'no connection' }], omitted: ['tools[0] web_search'], outcome: 'completed', trouble: null,
   candidates: [
-    { backendId: 'a', expectedCachedTokens: 64, waitSeconds: 0, prefillSeconds: 0.02, decodeSeconds: 1, regretSeconds: 0, costSeconds: 1.02 },
-    { backendId: 'b:9001', expectedCachedTokens: 0, waitSeconds: 0.5, prefillSeconds: 0.1, decodeSeconds: 1, regretSeconds: 0, costSeconds: 1.6 },
+    { backend_id: 'a', expected_cached_tokens: 64, wait_seconds: 0, prefill_seconds: 0.02, decode_seconds: 1, regret_seconds: 0, cost_seconds: 1.02 },
+    { backend_id: 'b:9001', expected_cached_tokens: 0, wait_seconds: 0.5, prefill_seconds: 0.1, decode_seconds: 1, regret_seconds: 0, cost_seconds: 1.6 },
   ],
 }
 

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { JsonObject } from '../../src/model/json.ts'
+import { explanation } from '../../src/cli/explain.ts'
 import { client, errorOf, eventually, harness } from './support/gateway.ts'
 import { calls, chunk, DONE, Gate, refuses, says, ScriptedUpstream, send, sseHead, usageChunk, type Script } from './support/scripted-upstream.ts'
 
@@ -265,4 +266,16 @@ test('one line is logged for each turn, answered or not, with its backend, reaso
   assert.deepEqual(turns.map((turn) => [turn['request_id'], turn['outcome'], turn['backend'], turn['reason']]), [
     ['one', 'completed', upstream.id, 'only-candidate'], ['two', 'completed', upstream.id, 'only-candidate'], ['three', 'failed', upstream.id, 'only-candidate'],
   ])
+})
+
+test('homing explain reads the receipt as the gateway serves it: nothing in it is missing', LIMIT, async (t) => {
+  const gateway = await harness(t)
+  const { body } = await gateway.json('/v1/responses', hello)
+  const receipt = await gateway.json(`/homing/v1/responses/${String(body['id'])}/decision`)
+  const text = explanation(receipt.body)
+  const backend = gateway.upstreams.map(({ id }) => id).find((id) => text.includes(`went to    ${id}, model m, by chat`))
+  assert.notEqual(backend, undefined, text)
+  assert.match(text, /prompt +\d+ \(expected \d+\) tokens, cached /)
+  assert.match(text, /answer +\d+ tokens, first after [\d.]+ ms, all after [\d.]+ ms/)
+  assert.match(text, new RegExp(`${backend!.replaceAll('.', '\\.')} \\* +\\d+ +\\d\\.\\d{3}`))
 })
