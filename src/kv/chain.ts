@@ -13,7 +13,7 @@
  *
  * The hash is two 32-bit multiply-rotate lanes over pairs of UTF-16 units with MurmurHash3's finaliser between blocks
  * (https://github.com/aappleby/smhasher, public domain), read from a scratch buffer of 32-bit words: `charCodeAt` on a
- * concatenated string costs four times as much. bench/chain.bench.ts has the numbers, with xxhash-wasm beside it.
+ * concatenated string costs four times as much. xxhash-wasm would need a copy in UTF-8 first.
  */
 import type { BlockChain } from '../model/turn.ts'
 

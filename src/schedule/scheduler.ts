@@ -181,7 +181,12 @@ export class Scheduler {
         reject(new DOMException('This operation was aborted', 'AbortError'))
       }
       const cancelBound = after(maxWaitMs ?? MAX_WAIT_MS, () => this.#pump())
-      const cancelHold = holdMs > 0 ? after(holdMs, () => this.#pump()) : null
+      // The end of the hold is the timer's word, not the clock's: real timers fire up to a millisecond early.
+      const endHold = (): void => {
+        turn.notBeforeMs = -Infinity
+        this.#pump()
+      }
+      const cancelHold = holdMs > 0 ? after(holdMs, endHold) : null
       const turn: WaitingTurn = {
         assessment,
         enteredMs,

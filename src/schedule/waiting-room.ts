@@ -8,7 +8,7 @@ export type WaitingTurn = {
   /** When its candidates were last looked for: backends come and go while it waits. */
   lookedMs: number
   /** Not started before this moment, so that turns that arrive together are weighed together. */
-  readonly notBeforeMs: number
+  notBeforeMs: number
   readonly settle: { readonly resolve: (decision: Decision) => void; readonly reject: (error: unknown) => void }
   readonly release: () => void
 }

@@ -273,14 +273,15 @@ function refused(status: number, { message, param, structured }: BackendError, r
       final: false,
     }
   }
-  if (status >= 500) {
+  // 501: the engine lives and does not offer this route, which says nothing about its health
+  if (status >= 500 && status !== 501) {
     const engineError = status === 500 && structured
     const refusal = engineError
       ? new HomingError('backend_error', { why: `The backend answered ${told}` }, { status: 500 })
       : null
     return { kind: 'failed', why, report: engineError ? null : '5xx', refusal, final: false }
   }
-  if (status < 400 || OPERATORS_FAULT.has(status)) {
+  if (status < 400 || status === 501 || OPERATORS_FAULT.has(status)) {
     // what a backend says about the operator's key is not for clients
     const secret = status === 401 || status === 403 || status === 407
     return {

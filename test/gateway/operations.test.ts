@@ -279,3 +279,13 @@ test('homing explain reads the receipt as the gateway serves it: nothing in it i
   assert.match(text, /answer +\d+ tokens, first after [\d.]+ ms, all after [\d.]+ ms/)
   assert.match(text, new RegExp(`${backend!.replaceAll('.', '\\.')} \\* +\\d+ +\\d\\.\\d{3}`))
 })
+
+test('a route that no engine offers takes no backend out of service', LIMIT, async (t) => {
+  const gateway = await harness(t)
+  const refuse = (): void => gateway.next(refuses(501, { error: { code: 501, message: 'not supported', type: 'not_supported_error' } }))
+  for (let i = 0; i < 8; i++) {
+    for (let n = 0; n < gateway.upstreams.length; n++) refuse()
+    assert.ok((await gateway.json('/v1/embeddings', { model: 'm', input: 'hello' })).status >= 400)
+  }
+  assert.ok((await backendsOf(gateway)).every((backend) => backend['healthy'] === true))
+})

@@ -63,7 +63,7 @@ export function seeded(seed: number): () => number {
 
 export type Running = { readonly request: SchedulingRequest; readonly decision: Decision; readonly inFlight: InFlight; readonly startedMs: number }
 
-export function newFleet(backends: readonly Backend[], options: { policy?: Policy; seed?: number; waiting?: boolean; maxWaitMs?: number } = {}) {
+export function newFleet(backends: readonly Backend[], options: { policy?: Policy; seed?: number; waiting?: boolean; maxWaitMs?: number; timersEarlyMs?: number } = {}) {
   const clock = { nowMs: 0 }
   const timers = new Set<{ atMs: number; callback: () => void }>()
   const nowMs = () => clock.nowMs
@@ -72,7 +72,7 @@ export function newFleet(backends: readonly Backend[], options: { policy?: Polic
   const latency = new LatencyModel()
   const calibration = new CacheCalibration(index)
   const after = (ms: number, callback: () => void) => {
-    const timer = { atMs: clock.nowMs + ms, callback }
+    const timer = { atMs: clock.nowMs + ms - (options.timersEarlyMs ?? 0), callback }
     timers.add(timer)
     return () => { timers.delete(timer) }
   }

@@ -50,6 +50,13 @@ describe('The waiting room', () => {
     assert.equal(long.decision, null)
   })
 
+  it('ends the hold with its timer, also where that fires a little early', async () => {
+    const { scheduler, advance } = newFleet([backendAt(0)], { waiting: true, timersEarlyMs: 0.5 })
+    const seen = watch(scheduler.place(requestFor(words('x', 80))))
+    await advance(6)
+    assert.ok(seen.decision !== null && seen.decision.queuedMs <= 6)
+  })
+
   it('gives back a backend that was promised to a turn which nobody sent', async () => {
     const { scheduler, advance } = newFleet([backendAt(0)], { waiting: true })
     const opening = scheduler.place(requestFor(words('first', 100)))
