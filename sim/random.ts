@@ -2,6 +2,8 @@
  * Seeded random numbers: sfc32 (Chris Doty-Humphrey's Small Fast Counter, PractRand), seeded through splitmix32.
  * The same seed gives the same run on every machine.
  */
+export { mix32 } from '../src/schedule/policies/mix.ts'
+
 export type Random = () => number
 
 export const seededRandom = (seed: number): Random => {
@@ -36,12 +38,4 @@ export const exponential = (random: Random, mean: number): number => -Math.log(1
 export const logNormal = (random: Random, median: number, sigma: number): number => {
   const radius = Math.sqrt(-2 * Math.log(1 - random()))
   return median * Math.exp(sigma * radius * Math.cos(2 * Math.PI * random()))
-}
-
-/** A well mixed unsigned 32-bit number from an integer (Chris Wellons' lowbias32) and a salt. */
-export const mix32 = (value: number, salt = 0): number => {
-  let x = (value ^ salt) >>> 0
-  x = Math.imul(x ^ (x >>> 16), 0x21f0aaad)
-  x = Math.imul(x ^ (x >>> 15), 0x735a2d97)
-  return (x ^ (x >>> 15)) >>> 0
 }

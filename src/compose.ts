@@ -46,6 +46,7 @@ import type { Receipt } from './model/receipt.ts'
 import { Ids } from './ids.ts'
 import { ReceiptBook } from './receipt-book.ts'
 import { estimateRequest } from './scheduling-request.ts'
+import { createPolicy } from './schedule/policies/catalogue.ts'
 import { Scheduler } from './schedule/scheduler.ts'
 import { forward } from './serve-passthrough.ts'
 import { serveTurn } from './serve-turn.ts'
@@ -129,6 +130,9 @@ export async function startGateway(config: Config, options: { readonly version: 
     random: Math.random,
     nowMs,
     after: systemAfter,
+    ...(config.policy === 'homing'
+      ? {}
+      : { policy: createPolicy(config.policy, { ledger, random: Math.random }) }),
   })
 
   // conversation

@@ -15,6 +15,7 @@ import { ConfigError } from './config/problem.ts'
 import type { ConfigProblem } from './config/problem.ts'
 import { bytes, duration, identifier, integer, list, oneOf, orNone, secret, text, truth } from './config/values.ts'
 import type { BackendConfig } from './model/backend.ts'
+import { POLICY_NAMES, type PolicyName } from './schedule/policies/catalogue.ts'
 
 export { BACKEND_DEFAULTS, parseBackend } from './config/backend.ts'
 export { ConfigError, formatProblem } from './config/problem.ts'
@@ -54,6 +55,8 @@ export type Config = {
     readonly depth: number
     readonly tenant: TenantLimits
   }
+  /** How a backend is chosen: the cost model, or a published policy to compare with. */
+  readonly policy: 'homing' | PolicyName
   readonly streamCommitAfterMs: number
   readonly shutdownGraceMs: number
   readonly log: { readonly level: LogLevel }
@@ -70,6 +73,7 @@ export const DEFAULTS = {
   bodyBytes: 32 * 2 ** 20,
   items: 10_000,
   depth: 64,
+  policy: 'homing',
   streamCommitAfterMs: 15_000,
   shutdownGraceMs: 30_000,
   logLevel: 'info',
@@ -94,7 +98,8 @@ export type ConfigSource = {
 
 /** One entry per top-level key of the file; a new section is one more row here and one more line in `build`. */
 const KEYS = [
-  'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'stream_commit_after', 'shutdown_grace', 'log',
+  'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'policy', 'stream_commit_after',
+  'shutdown_grace', 'log',
 ]
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', 'concurrency', 'requests_per_minute']
 const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute']
@@ -162,6 +167,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
       depth: limits.read('depth', integer(1), DEFAULTS.depth),
       tenant: tenantLimits,
     },
+    policy: section.read<Config['policy']>('policy', oneOf('homing', ...POLICY_NAMES), DEFAULTS.policy),
     streamCommitAfterMs: section.read('stream_commit_after', duration(0), DEFAULTS.streamCommitAfterMs),
     shutdownGraceMs: section.read('shutdown_grace', duration(0), DEFAULTS.shutdownGraceMs),
     log: { level: readLogLevel(log, root, flags) },

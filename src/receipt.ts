@@ -47,6 +47,7 @@ export function writeReceipt(
     servedModel: choice.backend.models.get(turn.model)?.served ?? turn.model,
     protocol: ending.protocol ?? 'chat',
     reason: decision.reason,
+    ...(decision.policy === undefined ? {} : { policy: decision.policy }),
     promptTokens: { expected: Math.round(decision.promptTokens), actual: usage?.promptTokens ?? null },
     cachedTokens: { expected: Math.round(choice.expectedCachedTokens), actual: usage?.cachedTokens ?? null },
     outputTokens: usage?.outputTokens ?? relay.outputTokens,

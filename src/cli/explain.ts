@@ -68,11 +68,12 @@ export function explanation(receipt: JsonObject): string {
   const reason = text(receipt['reason'])
   const session = object(receipt['session'])
   const chosen = text(receipt['backend_id'])
+  const policy = typeof receipt['policy'] === 'string' ? ` (${receipt['policy']})` : ''
   const decided = `${number(receipt['decide_microseconds'], 0)} us`
   const lines = [
     `${text(receipt['id'])}  ${text(receipt['outcome'])}${receipt['trouble'] ? `: ${text(receipt['trouble'])}` : ''}`,
     `  went to    ${chosen}, model ${text(receipt['served_model'])}, by ${text(receipt['protocol'])}`,
-    `  because    ${reason}: ${REASONS[reason] ?? 'see the costs below'}`,
+    `  because    ${reason}: ${REASONS[reason] ?? 'see the costs below'}${policy}`,
     `  session    ${text(session['id'])}, known by ${text(session['source'])}`,
     `  prompt     ${expectedActual(receipt['prompt_tokens'])} tokens, cached ${expectedActual(receipt['cached_tokens'])}`,
     `  answer     ${tokens(receipt['output_tokens'])} tokens, first after ${milliseconds(receipt['ttft_ms'])}, ` +

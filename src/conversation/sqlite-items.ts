@@ -15,6 +15,7 @@ export class SqliteItems {
   readonly #bodyOf
   readonly #idOf
   readonly #insert
+  readonly #insertNew
   readonly #hold
   readonly #release
   readonly #remove
@@ -30,6 +31,8 @@ export class SqliteItems {
     this.#bodyOf = database.prepare('SELECT body FROM item WHERE tenant = ? AND id = ?')
     this.#idOf = database.prepare('SELECT id FROM item WHERE row = ?')
     this.#insert = database.prepare('INSERT INTO item (refs, tenant, id, body) VALUES (?, ?, ?, ?)')
+    this.#insertNew = database.prepare(`
+      INSERT INTO item (refs, tenant, id, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`)
     this.#hold = database.prepare('UPDATE item SET refs = refs + ?, unused_since_ms = NULL WHERE row = ?')
     this.#release = database.prepare('UPDATE item SET refs = refs - 1, unused_since_ms = ? WHERE row = ? AND refs > ?')
     this.#remove = database.prepare('DELETE FROM item WHERE row = ?')
@@ -62,6 +65,14 @@ export class SqliteItems {
   insert(tenant: string, item: StoredItem, holders: number): number {
     this.#tally.items += 1
     return Number(this.#insert.run(holders, tenant, item.id, JSON.stringify(item)).lastInsertRowid)
+  }
+
+  /** Null where the id is taken. One statement instead of a look-up and an insert. */
+  insertNew(tenant: string, item: StoredItem, holders: number): number | null {
+    const { changes, lastInsertRowid } = this.#insertNew.run(holders, tenant, item.id, JSON.stringify(item))
+    if (Number(changes) === 0) return null
+    this.#tally.items += 1
+    return Number(lastInsertRowid)
   }
 
   hold(row: number, holders: number): void {

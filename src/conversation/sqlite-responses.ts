@@ -79,7 +79,8 @@ export class SqliteResponses {
     const given = new Map(items.map((item) => [item.id, item]))
     const rows = new Map<string, number | null>()
     for (const id of [...own, ...appended]) {
-      if (rows.has(id)) continue
+      // what comes with its content is inserted without a look-up, unless it may be in the conversation already
+      if (rows.has(id) || (conversation === null && given.has(id))) continue
       const row = this.#items.rowOf(tenant, id)
       if (row === null && !given.has(id)) throw new StorageError('missing_item', `Item '${id}' is not stored.`)
       rows.set(id, row)
@@ -92,14 +93,16 @@ export class SqliteResponses {
     const held = new Map<string, number>()
     const stored = new Map<string, StoredItem>()
     for (const [id, holders] of countOf([...own, ...joining])) {
-      const row = rows.get(id) ?? null
       const item = given.get(id)
-      if (row !== null) {
+      const known = rows.get(id) ?? null
+      const fresh = known === null && item !== undefined ? this.#items.insertNew(tenant, item, holders) : null
+      if (fresh !== null && item !== undefined) {
+        held.set(id, fresh)
+        stored.set(id, item)
+      } else {
+        const row = known ?? (this.#items.rowOf(tenant, id) as number)
         this.#items.hold(row, holders)
         held.set(id, row)
-      } else if (item !== undefined) {
-        held.set(id, this.#items.insert(tenant, item, holders))
-        stored.set(id, item)
       }
     }
 

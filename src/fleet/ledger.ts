@@ -28,6 +28,7 @@ export class Ledger {
       prefillSeconds: Math.max(0, work.prefillSeconds ?? 0),
       overheadSeconds: Math.max(0, work.overheadSeconds ?? 0),
       decodeTokens: Math.max(0, work.expectedOutputTokens),
+      contextTokens: Math.max(0, work.promptTokens ?? work.uncachedTokens),
       phase: 'prefill',
     }
     if (load.prefilling.size === 0) load.oldestSinceMs = now
@@ -36,6 +37,7 @@ export class Ledger {
     load.queuedTokens += turn.uncachedTokens
     load.queuedSeconds += turn.prefillSeconds
     load.decodeTokens += turn.decodeTokens
+    load.contextTokens += turn.contextTokens
     load.version++
     return {
       firstToken: () => this.#firstToken(load, turn),
@@ -50,6 +52,7 @@ export class Ledger {
         turn.phase = 'ended'
         load.running--
         load.decodeTokens = Math.max(0, load.decodeTokens - turn.decodeTokens)
+        load.contextTokens = load.running === 0 ? 0 : load.contextTokens - turn.contextTokens
         load.version++
       },
     }
@@ -84,6 +87,11 @@ export class Ledger {
     return this.#load[backendIndex]?.decodeTokens ?? 0
   }
 
+  /** Prompt tokens of all turns in flight, until they end. */
+  contextTokens(backendIndex: number): number {
+    return this.#load[backendIndex]?.contextTokens ?? 0
+  }
+
   /** Changes when a turn begins, gets its first token or ends. */
   version(backendIndex: number): number {
     return this.#load[backendIndex]?.version ?? 0
@@ -98,6 +106,7 @@ export class Ledger {
         queuedTokens: 0,
         queuedSeconds: 0,
         decodeTokens: 0,
+        contextTokens: 0,
         version: 0,
       })
     }
@@ -125,6 +134,8 @@ export class Ledger {
 export type Work = {
   readonly uncachedTokens: number
   readonly expectedOutputTokens: number
+  /** The whole prompt, cached or not; left out: the uncached part. */
+  readonly promptTokens?: number
   /** Predicted seconds that computing the uncached part keeps the backend from other prompts. */
   readonly prefillSeconds?: number
   /** Predicted seconds of its time to first token beside that (network, template, one step): delays nobody else. */
@@ -135,6 +146,7 @@ type TurnInFlight = {
   readonly uncachedTokens: number
   readonly prefillSeconds: number
   readonly overheadSeconds: number
+  readonly contextTokens: number
   decodeTokens: number
   phase: 'prefill' | 'decode' | 'ended'
 }
@@ -147,5 +159,6 @@ type BackendLoad = {
   queuedTokens: number
   queuedSeconds: number
   decodeTokens: number
+  contextTokens: number
   version: number
 }

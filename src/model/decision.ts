@@ -48,6 +48,8 @@ export type Decision = {
   /** In the order in which they are tried; never empty. */
   readonly ranked: readonly RankedBackend[]
   readonly reason: DecisionReason
+  /** The policy that chose; left out for the cost model. */
+  readonly policy?: string
   readonly promptTokens: number
   readonly expectedOutputTokens: number
   readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]

@@ -13,6 +13,8 @@ export type Receipt = {
   readonly servedModel: string
   readonly protocol: string
   readonly reason: DecisionReason
+  /** The policy that chose; left out for the cost model. */
+  readonly policy?: string
   readonly promptTokens: { readonly expected: number; readonly actual: number | null }
   readonly cachedTokens: { readonly expected: number; readonly actual: number | null }
   readonly outputTokens: number | null

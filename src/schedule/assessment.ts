@@ -150,6 +150,7 @@ export class Assessment {
     return {
       ranked,
       reason: policy !== null && backends.length > 1 ? 'policy' : this.#reason(chosen),
+      ...(policy === null ? {} : { policy: policy.name }),
       promptTokens: this.request.promptTokens,
       expectedOutputTokens: this.#situation.expectedOutputTokens,
       filteredOut,

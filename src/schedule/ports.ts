@@ -28,6 +28,7 @@ export interface LedgerPort {
     work: {
       readonly uncachedTokens: number
       readonly expectedOutputTokens: number
+      readonly promptTokens?: number
       readonly prefillSeconds?: number
       readonly overheadSeconds?: number
     },

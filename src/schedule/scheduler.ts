@@ -107,6 +107,7 @@ export class Scheduler {
     const inFlight = ledger.begin(backend.index, {
       uncachedTokens: Math.max(0, request.promptTokens - choice.expectedCachedTokens),
       expectedOutputTokens: decision.expectedOutputTokens,
+      promptTokens: request.promptTokens,
       prefillSeconds: Math.max(0, choice.prefillSeconds - overheadSeconds),
       overheadSeconds,
     })

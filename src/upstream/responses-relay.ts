@@ -17,7 +17,7 @@ import { renderChat } from '../wire/render-chat.ts'
 import { renderResponses } from '../wire/render-responses.ts'
 import { ResponseAssembly, type IdPrefix } from '../wire/response-assembly.ts'
 import { createResponsesStream } from '../wire/responses-stream.ts'
-import { encodeEvent, SseReader } from '../wire/sse.ts'
+import { encodeEvent, encodeOpening, SseReader } from '../wire/sse.ts'
 import type { ClientSink } from './client-sink.ts'
 import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
 
@@ -37,6 +37,8 @@ export class ResponsesRelay implements Relay {
   #stream: BackendStream | null = null
   #reader: SseReader | null = null
   #pending = ''
+  /** The resource as it is at the beginning; nothing changes it. */
+  #resourceText: string | null = null
   #sequence = 0
   #flushedSequence = 0
   #headSent = false
@@ -200,7 +202,9 @@ export class ResponsesRelay implements Relay {
     if (!this.#turn.stream) return
     const opening = event.type === 'response.created' || event.type === 'response.in_progress'
     if (opening && this.#createdSent) return
-    this.#pending += encodeEvent(event, this.#sequence++)
+    this.#pending += opening
+      ? encodeOpening(event.type, (this.#resourceText ??= JSON.stringify(this.#ports.resource)), this.#sequence++)
+      : encodeEvent(event, this.#sequence++)
   }
 
   #afterPush(): void {

@@ -54,6 +54,7 @@ export class ResponseAssembly {
   #opened = false
   #visible = false
   #terminal: ResponseEvent | null = null
+  #finalOutput: readonly StoredItem[] | null = null
   readonly #emit: Emit = (event) => {
     this.#visible = true
     this.#emitEvent(event)
@@ -77,9 +78,9 @@ export class ResponseAssembly {
     return this.#visible
   }
 
-  /** The items so far, in order. */
+  /** The items so far, in order. At the end the list in the terminal event: whoever compares them finds the same objects. */
   get output(): readonly StoredItem[] {
-    return this.#items.map((entry) => entry.item)
+    return this.#finalOutput ?? this.#items.map((entry) => entry.item)
   }
 
   open(): void {
@@ -182,7 +183,9 @@ export class ResponseAssembly {
 
   #end(status: 'completed' | 'incomplete' | 'failed', fields: JsonObject): ResponseEvent {
     const usage = this.#usage === null ? null : usageToResponses(this.#usage)
-    const response = { ...this.#resource, status, output: this.output, usage, ...fields }
+    const output = this.output
+    this.#finalOutput = output
+    const response = { ...this.#resource, status, output, usage, ...fields }
     this.#terminal = { type: `response.${status}`, response }
     return this.#terminal
   }

@@ -37,6 +37,7 @@ backends:
     timeouts: { connect: 500ms, idle: 1m, first_token: 90s }
 admin: { keys: [env:HOMING_ADMIN_KEY] }
 limits: { body_bytes: 1MiB, items: 50, depth: 9, requests_per_minute: 600 }
+policy: lmetric
 stream_commit_after: 5s
 shutdown_grace: 0s
 log: { level: warn }
@@ -59,6 +60,7 @@ log: { level: warn }
     }],
     admin: { keys: ['root-key'], required: true },
     limits: { bodyBytes: 2 ** 20, items: 50, depth: 9, tenant: { concurrency: null, requestsPerMinute: 600 } },
+    policy: 'lmetric',
     streamCommitAfterMs: 5000,
     shutdownGraceMs: 0,
     log: { level: 'warn' },
@@ -86,6 +88,10 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['an unknown key at the top', `${BACKEND}stoer: memory\n`, "2 stoer: unknown key; did you mean 'store'?"],
   ['an unknown key that is like no other', `${BACKEND}admin: { passphrase: x }\n`,
     "2 admin.passphrase: unknown key; the nearest is 'keys'; known: keys"],
+  ['a policy that does not exist', `${BACKEND}policy: round-robbin`,
+    "2 policy: 'round-robbin' is not one of homing, random, round-robin, least-inflight, least-queued-tokens, p2c, " +
+    'consistent-hash-session, consistent-hash-session-bounded, dynamo-linear, lmetric, mooncake-min-ttft; ' +
+    "did you mean 'round-robin'?"],
   ['a wrong protocol', 'backends: [{ url: "http://h:1", protocol: chta }]',
     "1 backends[0].protocol: 'chta' is not one of chat, responses, auto; did you mean 'chat'?"],
   ['a missing url', 'backends:\n  - id: a\n', '2 backends[0].url: missing'],
@@ -127,7 +133,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['a backend as text', 'backends: ["http://h:1"]',
     '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, timeouts, ca, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
-    'stream_commit_after, shutdown_grace, log, but got a list'],
+    'policy, stream_commit_after, shutdown_grace, log, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
     '1 listen: 0.0.0.0 can be reached from other machines and there are no tenants; ' +
     "configure tenants, or serve everybody with 'open: true' (--open)"],
