@@ -8,7 +8,7 @@ import { Ledger } from './ledger.ts'
 import type { Policy, Router, RouterContext } from './policy/policy.ts'
 import { buildEngine, type BackendSpec } from './profile.ts'
 import { seededRandom } from './random.ts'
-import { newJob, type Job, type JobListener } from './request.ts'
+import { newJob, startOf, type Job, type JobListener } from './request.ts'
 import { DelayedCacheView } from './delayed-cache-view.ts'
 import { VirtualTimeline } from './timeline.ts'
 import type { Workload } from './workload/workload.ts'
@@ -43,7 +43,7 @@ export type Replay = {
   readonly backends: number
   readonly ttftMs: Float64Array
   readonly totalMs: Float64Array
-  /** Time in the router before the last dispatch. */
+  /** Time in the router before the last dispatch, less what was spent computing pieces of the prompt. */
   readonly heldMs: Float64Array
   readonly cachedTokens: Float64Array
   readonly backendOf: Int32Array
@@ -51,6 +51,8 @@ export type Replay = {
   readonly answers: Uint8Array
   readonly retries: number
   readonly preemptions: number
+  /** Pieces of prompts computed before their turns were sent. */
+  readonly pieces: number
   /** Prompt tokens that each backend computed. */
   readonly work: Float64Array
   readonly wallMs: number
@@ -76,6 +78,10 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   const answers = new Uint8Array(count)
   const work = new Float64Array(backends)
   const down = new Uint8Array(backends)
+  /** What was computed of each prompt before it was sent, and how long that took. */
+  const preparedTokens = new Float64Array(count)
+  const preparedMs = new Float64Array(count)
+  let pieces = 0
   let answered = 0
   let retries = 0
 
@@ -96,10 +102,27 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     usable: (backend) => down[backend] === 0,
     dispatch: (request, backend, uncachedTokens) => {
       const nowMs = timeline.nowMs()
-      heldMs[request.index] = nowMs - request.atMs
+      heldMs[request.index] = nowMs - request.atMs - preparedMs[request.index]!
       backendOf[request.index] = backend
       ledger.placed(request, backend, uncachedTokens, nowMs)
       engines[backend]!.submit(newJob(request, listeners[backend]!))
+    },
+    prefill: (request, backend, promptTokens, done) => {
+      const sentMs = timeline.nowMs()
+      pieces++
+      const piece = startOf(request, promptTokens, workload.blockTokens)
+      const listener: JobListener = {
+        firstToken() {},
+        finished: (job) => {
+          const computed = piece.promptTokens - job.cachedTokens
+          preparedTokens[request.index]! += computed
+          preparedMs[request.index]! += timeline.nowMs() - sentMs
+          work[backend]! += computed
+          done({ promptTokens: piece.promptTokens, cachedTokens: job.cachedTokens })
+        },
+        failed: () => done(null),
+      }
+      engines[backend]!.submit(newJob(piece, listener))
     },
     schedule: (atMs, action) => timeline.schedule(atMs, action),
   }
@@ -109,7 +132,8 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     firstToken: (job: Job) => {
       const { request } = job
       ttftMs[request.index] = timeline.nowMs() - request.atMs
-      cachedTokens[request.index] = job.cachedTokens
+      // what was computed for it just before was not cached
+      cachedTokens[request.index] = Math.max(0, job.cachedTokens - preparedTokens[request.index]!)
       ledger.firstToken(request, backend, timeline.nowMs())
       router.firstToken?.(request, backend)
     },
@@ -167,6 +191,7 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     backendOf,
     answers,
     retries,
+    pieces,
     work,
     preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
     wallMs: performance.now() - startedMs,

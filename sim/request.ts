@@ -43,6 +43,13 @@ export type Job = {
   namedPages: number
 }
 
+/** The first `promptTokens` tokens of a prompt, in whole blocks, and one token of answer. */
+export const startOf = (request: SimulatedRequest, promptTokens: number, blockTokens: number): SimulatedRequest => {
+  const length = Math.floor(Math.min(promptTokens, request.promptTokens) / blockTokens)
+  const blocks = Array.prototype.slice.call(request.blocks, 0, length) as number[]
+  return { ...request, promptTokens: length * blockTokens, outputTokens: 1, blocks, answerBlocks: [] }
+}
+
 export const newJob = (request: SimulatedRequest, listener: JobListener): Job => ({
   request,
   listener,

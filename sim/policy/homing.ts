@@ -12,7 +12,7 @@ import { OutputLength } from '../../src/learn/output-length.ts'
 import type { Backend, BackendConfig } from '../../src/model/backend.ts'
 import type { Decision, InFlight, SchedulingRequest } from '../../src/model/decision.ts'
 import type { BlockChain } from '../../src/model/turn.ts'
-import type { IndexPort } from '../../src/schedule/ports.ts'
+import type { IndexPort, PrefillPiece } from '../../src/schedule/ports.ts'
 import { Scheduler } from '../../src/schedule/scheduler.ts'
 import { CHARACTERS_PER_TOKEN } from '../prompt.ts'
 import { mix32 } from '../random.ts'
@@ -216,12 +216,23 @@ const build = (context: RouterContext, exact: boolean): Router => {
     exactIndex?.announce(request, backend, 1)
     context.dispatch(request, backend, Math.max(0, request.promptTokens - choice.expectedCachedTokens))
   }
+  const pieces =
+    (request: SimulatedRequest): PrefillPiece =>
+    ({ index: backend }, promptTokens) =>
+      new Promise((resolve) => {
+        const sentMs = nowMs()
+        placing-- // time passes while it is computed
+        context.prefill(request, backend, promptTokens, (result) => {
+          placing++
+          resolve(result === null ? null : { ...result, ms: nowMs() - sentMs })
+        })
+      })
   const router: Router = {
     busy: () => placing > 0,
     arrive: (request) => {
       const scheduling = schedulingRequest(request)
       placing++
-      scheduler.place(scheduling).then(
+      scheduler.place(scheduling, undefined, pieces(request)).then(
         (decision) => {
           placing--
           begin(request, scheduling, decision)
@@ -256,6 +267,7 @@ const build = (context: RouterContext, exact: boolean): Router => {
         fullChain: outcome === 'completed' ? chainOf(request, true, context.blockTokens) : promptChain,
         expectedCachedTokens: turn.decision.ranked[0]!.expectedCachedTokens,
         expectedPromptTokens: request.promptTokens,
+        ...(turn.decision.prepared === undefined ? {} : { preparedTokens: turn.decision.prepared.tokens }),
         usage:
           outcome === 'completed'
             ? {

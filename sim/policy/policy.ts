@@ -22,6 +22,16 @@ export interface RouterContext {
   usable(backend: number): boolean
   /** `uncachedTokens`: the router's own estimate, for its ledger. */
   dispatch(request: SimulatedRequest, backend: number, uncachedTokens: number): void
+  /**
+   * Computes the first `promptTokens` tokens of the request's prompt there; `done` hears what of it was cached, null where
+   * the backend failed.
+   */
+  prefill(
+    request: SimulatedRequest,
+    backend: number,
+    promptTokens: number,
+    done: (result: { readonly promptTokens: number; readonly cachedTokens: number } | null) => void,
+  ): void
   schedule(atMs: number, action: () => void): void
 }
 

@@ -44,6 +44,9 @@ export type RankedBackend = {
   readonly costSeconds: number
 }
 
+/** The part of a prompt that was computed for this turn before it was sent. `ms`: how long the pieces took. */
+export type Prepared = { readonly tokens: number; readonly pieces: number; readonly ms: number }
+
 export type Decision = {
   /** In the order in which they are tried; never empty. */
   readonly ranked: readonly RankedBackend[]
@@ -53,8 +56,10 @@ export type Decision = {
   readonly promptTokens: number
   readonly expectedOutputTokens: number
   readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]
-  /** Time the turn waited for a free backend, milliseconds. */
+  /** Time the turn waited for a free backend, milliseconds; what was prepared meanwhile is not waiting. */
   readonly queuedMs: number
+  /** What the first choice computed of this prompt before, in pieces; left out where the turn is sent whole. */
+  readonly prepared?: Prepared
   readonly decideMicroseconds: number
 }
 

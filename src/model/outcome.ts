@@ -14,6 +14,8 @@ export type Outcome = {
   readonly fullChain: BlockChain
   readonly expectedCachedTokens: number
   readonly expectedPromptTokens: number
+  /** Of the expected cached tokens, those that were computed there for this very turn just before. */
+  readonly preparedTokens?: number
   readonly usage: Usage | null
   /** From dispatch to the first output, null when there was none. Milliseconds. */
   readonly ttftMs: number | null

@@ -1,5 +1,5 @@
 import type { Backend } from '../model/backend.ts'
-import type { Decision, DecisionReason, RankedBackend, SchedulingRequest } from '../model/decision.ts'
+import type { Decision, DecisionReason, Prepared, RankedBackend, SchedulingRequest } from '../model/decision.ts'
 import { findCandidates, type Candidates } from './candidates.ts'
 import type { Policy, ScoreBoard } from './policy.ts'
 import type { IndexPort, OutputLengthPort } from './ports.ts'
@@ -130,7 +130,10 @@ export class Assessment {
     return chosen
   }
 
-  decision(chosen: number, policy: Policy | null, queuedMs: number, decideMicroseconds: number): Decision {
+  decision(
+    chosen: number,
+    { policy = null, queuedMs = 0, decideMicroseconds, prepared, reason }: Grant,
+  ): Decision {
     const { backends, filteredOut } = this.#found
     const board = this.#board
     const listed = this.#sort(backends.length, chosen)
@@ -149,12 +152,13 @@ export class Assessment {
     }
     return {
       ranked,
-      reason: policy !== null && backends.length > 1 ? 'policy' : this.#reason(chosen),
+      reason: reason ?? (policy !== null && backends.length > 1 ? 'policy' : this.reason(chosen)),
       ...(policy === null ? {} : { policy: policy.name }),
       promptTokens: this.request.promptTokens,
       expectedOutputTokens: this.#situation.expectedOutputTokens,
       filteredOut,
       queuedMs,
+      ...(prepared === undefined ? {} : { prepared }),
       decideMicroseconds,
     }
   }
@@ -208,7 +212,7 @@ export class Assessment {
     return filled
   }
 
-  #reason(chosen: number): DecisionReason {
+  reason(chosen: number): DecisionReason {
     const { candidates, cachedTokens, request, tokensPerBlock } = this.#situation
     if (candidates.length === 1) return 'only-candidate'
     let warmest = 0
@@ -222,6 +226,15 @@ export class Assessment {
 }
 
 type Term = (backend: Backend, position: number) => number
+
+type Grant = {
+  readonly policy?: Policy | null
+  readonly queuedMs?: number
+  readonly decideMicroseconds: number
+  readonly prepared?: Prepared
+  /** Why it was chosen when its first piece was computed there. */
+  readonly reason?: DecisionReason
+}
 
 function newBoard(size: number) {
   return {

@@ -1,4 +1,5 @@
 import type { Backend } from '../model/backend.ts'
+import type { CancelSignal } from '../model/cancellation.ts'
 import type { InFlight } from '../model/decision.ts'
 import type { Outcome } from '../model/outcome.ts'
 import type { BlockChain } from '../model/turn.ts'
@@ -63,3 +64,13 @@ export interface CalibrationPort {
   dispatched(chain: BlockChain, backendIndex: number): void
   observe(outcome: Outcome): void
 }
+
+/**
+ * Computes the first `promptTokens` tokens of one turn's prompt at a backend, so that the next request finds them cached.
+ * Resolves with what the backend told and how long it took; null where it could not be done. Never rejects.
+ */
+export type PrefillPiece = (
+  backend: Backend,
+  promptTokens: number,
+  signal: CancelSignal | undefined,
+) => Promise<{ readonly promptTokens: number; readonly cachedTokens: number | null; readonly ms: number } | null>

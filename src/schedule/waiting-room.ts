@@ -1,5 +1,7 @@
-import type { Decision } from '../model/decision.ts'
+import type { CancelSignal } from '../model/cancellation.ts'
+import type { Decision, DecisionReason } from '../model/decision.ts'
 import type { Assessment } from './assessment.ts'
+import type { PrefillPiece } from './ports.ts'
 
 /** A turn that waits for a backend. */
 export type WaitingTurn = {
@@ -9,8 +11,25 @@ export type WaitingTurn = {
   lookedMs: number
   /** Not started before this moment, so that turns that arrive together are weighed together. */
   notBeforeMs: number
+  /** How a piece of its prompt is computed; null where it is sent whole. */
+  prefill: PrefillPiece | null
+  /** A piece is being computed: until it is, nothing is decided about the turn. */
+  computing: boolean
+  /** Milliseconds in which pieces of it were computed: it did not wait then. */
+  computedMs: number
+  /** Where pieces were computed, how much, and why there; null before the first. */
+  prepared: PreparedAt | null
+  readonly signal: CancelSignal | undefined
   readonly settle: { readonly resolve: (decision: Decision) => void; readonly reject: (error: unknown) => void }
   readonly release: () => void
+}
+
+export type PreparedAt = {
+  readonly backendIndex: number
+  readonly reason: DecisionReason
+  readonly tokens: number
+  readonly pieces: number
+  readonly ms: number
 }
 
 /**
@@ -37,6 +56,12 @@ export class WaitingRoom {
 
   get turns(): Iterable<WaitingTurn> {
     return this.#turns
+  }
+
+  /** Somebody waits whose prompt is not being computed. */
+  get crowded(): boolean {
+    for (const { computing } of this.#turns) if (!computing) return true
+    return false
   }
 
   /** Milliseconds that the first in the room has waited. */

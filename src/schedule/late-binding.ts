@@ -1,0 +1,325 @@
+import type { Backend } from '../model/backend.ts'
+import type { CancelSignal } from '../model/cancellation.ts'
+import type { Decision, Prepared, SchedulingRequest } from '../model/decision.ts'
+import type { BlockChain } from '../model/turn.ts'
+import { Assessment, type AssessmentPorts } from './assessment.ts'
+import { Assignment } from './assignment.ts'
+import type { ChunkedPrefill } from './chunked-prefill.ts'
+import type { FleetPort, PrefillPiece } from './ports.ts'
+import type { Readiness } from './readiness.ts'
+import { WaitingRoom, type WaitingTurn } from './waiting-room.ts'
+
+export type LateBindingPorts = {
+  readonly fleet: FleetPort
+  readonly assessment: AssessmentPorts
+  readonly readiness: Readiness
+  readonly chunks: ChunkedPrefill
+  readonly random: () => number
+  readonly nowMs: () => number
+  readonly after: (ms: number, callback: () => void) => () => void
+  readonly maxWaitMs: number
+  readonly grant: (
+    assessment: Assessment,
+    position: number,
+    waited: { readonly queuedMs: number; readonly prepared?: Prepared; readonly reason?: Decision['reason'] },
+    startedMs: number,
+  ) => Decision
+  /** Books a piece as work at the backend; the function it gives is called once, with what came of it. */
+  readonly beginPiece: (piece: Piece) => (result: Awaited<ReturnType<PrefillPiece>>) => void
+}
+
+/** The first `promptTokens` of a turn's prompt at a backend, of which `cachedTokens` are expected to be there. */
+export type Piece = {
+  readonly request: SchedulingRequest
+  readonly backend: Backend
+  readonly chain: BlockChain
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly preparedTokens: number
+}
+
+/**
+ * While every suitable backend is busy, turns wait here and not in an engine's queue. When something changes (a first
+ * token, an end, an arrival, a piece) all that wait are weighed again; the first of them in the room's order are planned
+ * together (`Assignment`), and where a backend is free, the first of its line starts there. So a turn goes home when that
+ * frees up, elsewhere when that has become cheaper for all, and long prompts are computed in pieces with the room between
+ * them (`ChunkedPrefill`).
+ *
+ * Nobody waits past the bound: then the turn, or its next piece, goes into its cheapest backend's own queue. A second in
+ * which a piece is computed buys a second of further waiting, so a long turn that is past the bound has half of a
+ * backend and not all of it.
+ *
+ * Costs O(waiting * candidates) additions at each change for at most `WINDOW` turns, and a plan of at most `PLANNED`.
+ */
+export class LateBinding {
+  readonly #ports: LateBindingPorts
+  readonly room = new WaitingRoom()
+  readonly #assignment = new Assignment()
+  readonly #planned: Planned[] = []
+  readonly #backendOf = new Int32Array(PLANNED)
+  /** Columns of the plan, by backend number. */
+  readonly #columns = new Map<number, number>()
+  #pumping = false
+  #stopLooking: (() => void) | null = null
+
+  constructor(ports: LateBindingPorts) {
+    this.#ports = ports
+  }
+
+  /** Resolves when a backend is free for the turn. Rejects with a HomingError where none may serve it any more. */
+  wait(
+    request: SchedulingRequest,
+    holdMs: number,
+    signal: CancelSignal | undefined,
+    prefill: PrefillPiece | null,
+  ): Promise<Decision> {
+    const { fleet, nowMs, after, maxWaitMs } = this.#ports
+    const assessment = new Assessment(this.#ports.assessment)
+    assessment.begin(request, fleet.list())
+    const enteredMs = nowMs()
+    return new Promise<Decision>((resolve, reject) => {
+      const cancelled = (): void => {
+        if (!this.room.leave(turn)) return
+        this.room.counts.cancelled++
+        reject(new DOMException('This operation was aborted', 'AbortError'))
+      }
+      const cancelBound = after(maxWaitMs, () => this.pump())
+      // The end of the hold is the timer's word, not the clock's: real timers fire up to a millisecond early.
+      const endHold = (): void => {
+        turn.notBeforeMs = -Infinity
+        this.pump()
+      }
+      const cancelHold = holdMs > 0 ? after(holdMs, endHold) : null
+      const turn: WaitingTurn = {
+        assessment,
+        enteredMs,
+        lookedMs: enteredMs,
+        notBeforeMs: enteredMs + holdMs,
+        prefill,
+        computing: false,
+        computedMs: 0,
+        prepared: null,
+        signal,
+        settle: { resolve, reject },
+        release: () => {
+          cancelBound()
+          cancelHold?.()
+          signal?.removeEventListener('abort', cancelled)
+        },
+      }
+      signal?.addEventListener('abort', cancelled, { once: true })
+      this.room.enter(turn)
+      if (this.room.size === 1) this.#lookIn()
+      if (holdMs === 0) this.pump()
+    })
+  }
+
+  /** Starts waiting turns for as long as one finds its backend free. */
+  pump(): void {
+    if (this.#pumping || this.room.size === 0) return
+    this.#pumping = true
+    while (this.room.size > 0 && this.#startSome());
+    this.#pumping = false
+    if (this.room.size > 0) return
+    this.#stopLooking?.()
+    this.#stopLooking = null
+  }
+
+  /** A backend that stalls tells nobody: while turns wait they are weighed again every second, events or not. */
+  #lookIn(): void {
+    this.#stopLooking?.()
+    this.#stopLooking = this.#ports.after(LOOK_AGAIN_MS, () => {
+      this.pump()
+      if (this.room.size > 0) this.#lookIn()
+    })
+  }
+
+  #startSome(): boolean {
+    const startedMs = performance.now()
+    const now = this.#ports.nowMs()
+    const leastServed = this.room.leastServed(now)
+    this.#planned.length = 0
+    let looked = 0
+    for (const turn of this.room.turns) {
+      if (turn.computing || now < turn.notBeforeMs) continue
+      if (++looked > WINDOW) break
+      const { assessment } = turn
+      if (now - turn.lookedMs >= LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
+      assessment.weigh(PRICE)
+      const position = assessment.cheapest(this.#ports.random, SERVING)
+      if (position < 0) continue
+      if (now - turn.enteredMs - 2 * turn.computedMs >= this.#ports.maxWaitMs) {
+        this.#start(turn, position, true, now, startedMs)
+        return true
+      }
+      this.#enlist({ turn, position, order: this.#order(turn, position, leastServed, now) })
+    }
+    if (this.#planned.length > 1) this.#plan()
+    let started = false
+    for (let row = 0; row < this.#planned.length; row++) {
+      const { turn, position } = this.#planned[row]!
+      if (position < 0) continue
+      const { assessment } = turn
+      const backend = assessment.candidates[position]!
+      if (!this.#ports.readiness.isFree(backend, uncachedAt(assessment, position))) continue
+      this.#start(turn, position, false, now, startedMs)
+      started = true
+    }
+    return started
+  }
+
+  #order(turn: WaitingTurn, position: number, leastServed: number, now: number): number {
+    const { board, request } = turn.assessment
+    const work = board.prefillSeconds[position]!
+    const cached = board.cachedTokens[position]!
+    const saved = (work * cached) / Math.max(1, request.promptTokens - cached)
+    return this.room.order(turn, work, saved, leastServed, now)
+  }
+
+  /** Keeps the first `PLANNED` in the room's order, in that order. */
+  #enlist(entry: Planned): void {
+    const planned = this.#planned
+    let at = planned.length
+    if (at === PLANNED && entry.order >= planned[at - 1]!.order) return
+    if (at === PLANNED) at--
+    while (at > 0 && planned[at - 1]!.order > entry.order) {
+      planned[at] = planned[at - 1]!
+      at--
+    }
+    planned[at] = entry
+  }
+
+  /**
+   * Sets each planned turn's position to the backend where it is part of the cheapest plan for all of them, -1 for those
+   * that come later in some backend's line.
+   */
+  #plan(): void {
+    const planned = this.#planned
+    const columns = this.#columns
+    columns.clear()
+    for (const { turn } of planned) {
+      for (const backend of turn.assessment.candidates) {
+        if (SERVING(backend) && !columns.has(backend.index)) columns.set(backend.index, columns.size)
+      }
+    }
+    this.#assignment.begin(planned.length, columns.size, PLACES)
+    for (let row = 0; row < planned.length; row++) {
+      const { assessment } = planned[row]!.turn
+      const { candidates, board } = assessment
+      for (let position = 0; position < candidates.length; position++) {
+        const { index } = candidates[position]!
+        const column = columns.get(index)
+        if (column === undefined) continue
+        const work = board.prefillSeconds[position]! + board.regretSeconds[position]!
+        const base = board.costSeconds[position]! - work + this.#ports.readiness.promisedSeconds(index)
+        // Equal ones are drawn by lot.
+        this.#assignment.set(row, column, base + TIE_SECONDS * this.#ports.random(), work)
+      }
+    }
+    this.#assignment.solve(planned.length, this.#backendOf)
+    for (let row = 0; row < planned.length; row++) {
+      const entry = planned[row]!
+      const column = this.#backendOf[row]!
+      entry.position = entry.turn.assessment.candidates.findIndex(({ index }) => columns.get(index) === column)
+      // Rows are in the room's order: whoever comes later in the same line waits for this one.
+      for (let before = 0; before < row && entry.position >= 0; before++) {
+        if (this.#backendOf[before] === column) entry.position = -1
+      }
+    }
+  }
+
+  /** Sends the turn to the candidate at `position`, or a piece of its prompt. */
+  #start(turn: WaitingTurn, position: number, overdue: boolean, now: number, startedMs: number): void {
+    const { assessment, prepared } = turn
+    const { request, candidates } = assessment
+    const backend = candidates[position]!
+    const uncachedTokens = uncachedAt(assessment, position)
+    const tokens =
+      turn.prefill === null
+        ? 0
+        : this.#ports.chunks.pieceTokens(backend, candidates.length, { ...request, uncachedTokens })
+    if (tokens > 0) return this.#computePiece(turn, position, tokens)
+    this.room.leave(turn)
+    this.room.counts[overdue ? 'overdue' : 'placed']++
+    const here = prepared?.backendIndex === backend.index ? prepared : null
+    const waited = {
+      queuedMs: now - turn.enteredMs - turn.computedMs,
+      ...(here === null ? {} : { prepared: here, reason: here.reason }),
+    }
+    turn.settle.resolve(this.#ports.grant(assessment, position, waited, startedMs))
+  }
+
+  #computePiece(turn: WaitingTurn, position: number, tokens: number): void {
+    const { assessment, prepared } = turn
+    const { request, candidates, board } = assessment
+    const backend = candidates[position]!
+    const cachedTokens = board.cachedTokens[position]!
+    const promptTokens = Math.min(request.promptTokens, cachedTokens + tokens)
+    const before = prepared?.backendIndex === backend.index ? prepared : null
+    const reason = before?.reason ?? assessment.reason(position)
+    const end = this.#ports.beginPiece({
+      request,
+      backend,
+      chain: headOf(request.chain, promptTokens / request.promptTokens),
+      promptTokens,
+      cachedTokens,
+      preparedTokens: before?.tokens ?? 0,
+    })
+    turn.computing = true
+    const sentMs = this.#ports.nowMs()
+    void turn.prefill!(backend, promptTokens, turn.signal).then((result) => {
+      const ms = this.#ports.nowMs() - sentMs
+      turn.computing = false
+      turn.computedMs += ms
+      if (result === null) turn.prefill = null // it is sent whole, and dispatch deals with the backend
+      else {
+        turn.prepared = {
+          backendIndex: backend.index,
+          reason,
+          tokens: (before?.tokens ?? 0) + tokens,
+          pieces: (before?.pieces ?? 0) + 1,
+          ms: (before?.ms ?? 0) + ms,
+        }
+      }
+      end(result)
+      this.pump()
+    })
+  }
+
+  /** Backends join, leave and recover while a turn waits. False where none is left that may serve it. */
+  #lookAgain(turn: WaitingTurn, now: number): boolean {
+    turn.lookedMs = now
+    try {
+      turn.assessment.begin(turn.assessment.request, this.#ports.fleet.list())
+      return true
+    } catch (error) {
+      if (this.room.leave(turn)) this.room.counts.refused++
+      turn.settle.reject(error)
+      return false
+    }
+  }
+}
+
+type Planned = { readonly turn: WaitingTurn; position: number; readonly order: number }
+
+export const uncachedAt = ({ request, board }: Assessment, position: number): number =>
+  Math.max(0, request.promptTokens - board.cachedTokens[position]!)
+
+const SERVING = (backend: Backend): boolean => backend.healthy && !backend.draining
+
+/** The whole blocks of the first `share` of a chain. */
+function headOf(chain: BlockChain, share: number): BlockChain {
+  const length = Math.min(chain.length, Math.floor((share * chain.totalCharacters) / chain.blockCharacters))
+  return { ...chain, hashes: chain.hashes, length, totalCharacters: length * chain.blockCharacters }
+}
+
+/** Price of a second of prefill for one turn by itself: half a second more than it takes must be saved by leaving home. */
+export const PRICE = 1.5
+const TIE_SECONDS = 0.0005
+/** Turns planned together. */
+const PLANNED = 16
+/** Places in each backend's line that the plan tells apart. */
+const PLACES = 3
+/** Turns weighed at each change: the first in the room. More than this many wait only where nothing helps. */
+const WINDOW = 512
+const LOOK_AGAIN_MS = 1000

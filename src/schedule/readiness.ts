@@ -1,0 +1,71 @@
+import type { Backend } from '../model/backend.ts'
+
+type LoadPort = {
+  runningCount(backendIndex: number): number
+  beforeFirstToken(backendIndex: number): number
+  waitSeconds(backendIndex: number): number
+  queuedPrefillTokens(backendIndex: number): number
+}
+
+/**
+ * Whether a backend is free for a turn: nothing waits for its first token there, and no turn was promised it. Short
+ * turns may follow short turns up to a bound: they delay each other little, and a batching engine computes several in
+ * one step but idles between steps when it is fed one at a time. What a first token costs beside its prompt tokens
+ * (network, one step) keeps nobody from being sent, so the limit follows from the learned speed and nobody sets it.
+ *
+ * A promise lies between a decision and its dispatch; one entry a backend.
+ */
+export class Readiness {
+  readonly #ledger: LoadPort
+  readonly #nowMs: () => number
+  readonly #promises = new Map<number, { readonly atMs: number; readonly seconds: number }>()
+
+  constructor(ledger: LoadPort, nowMs: () => number) {
+    this.#ledger = ledger
+    this.#nowMs = nowMs
+  }
+
+  isFree(backend: Backend, uncachedTokens: number): boolean {
+    const { index, slots } = backend
+    if (this.promisedSeconds(index) > 0) return false
+    if (slots !== null && this.#ledger.runningCount(index) >= slots) return false
+    const pending = this.#ledger.beforeFirstToken(index)
+    if (pending === 0 || this.#ledger.waitSeconds(index) <= SLACK_SECONDS) return true
+    const pendingTokens = this.#ledger.queuedPrefillTokens(index)
+    if (uncachedTokens > SHORT_TOKENS || pendingTokens > SHORT_TOKENS * pending) return false
+    return pendingTokens + uncachedTokens <= PENDING_TOKENS
+  }
+
+  /** A turn that will take so long to its first token goes there, and is not in the ledger yet. */
+  promise(backendIndex: number, seconds: number): void {
+    this.#promises.set(backendIndex, { atMs: this.#nowMs(), seconds })
+  }
+
+  /** It was sent, or it will not be. */
+  settle(backendIndex: number): void {
+    this.#promises.delete(backendIndex)
+  }
+
+  /** Seconds of work that were promised to the backend and are not in the ledger yet. */
+  promisedSeconds(backendIndex: number): number {
+    const promise = this.#promises.get(backendIndex)
+    if (promise === undefined || this.#nowMs() - promise.atMs >= PROMISE_MS) return 0
+    return Math.max(Number.MIN_VALUE, promise.seconds)
+  }
+}
+
+/**
+ * A turn may follow work that ends within this: waiting would save it no more, and the engine's idle moment between
+ * two turns costs as much.
+ */
+const SLACK_SECONDS = 0.005
+/**
+ * Short: fits one step of a batching engine (vLLM's `--max-num-batched-tokens` is 2,048 by default); pending up to eight
+ * steps. On the Azure trace at five times its rate on 4 backends (short prompts, near saturation) one at a time gives a
+ * mean TTFT of 23 s, this 4.8 s, placing on arrival 5.4 s; on the Mooncake trace, where few prompts are short, it costs
+ * 2 % at N = 4 and nothing at N = 8.
+ */
+const SHORT_TOKENS = 2048
+const PENDING_TOKENS = 16_384
+/** Between a decision and its dispatch lie microseconds; a caller that never dispatches blocks a backend no longer. */
+const PROMISE_MS = 1000
