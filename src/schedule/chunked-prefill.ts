@@ -102,8 +102,11 @@ export class ChunkedPrefill {
 
 /** One step of a batching engine (vLLM's `--max-num-batched-tokens` is 2,048 by default): less is no shorter for others. */
 const FEWEST_TOKENS = 2048
-/** Each piece sends the text before it again: with at most 16 the gateway sends a prompt 8 times on average. */
-const MOST_PIECES = 16
+/**
+ * Each piece sends the text before it again, so a prompt in 8 pieces is sent 4 times over. On the Mooncake trace 16 give
+ * the same mean TTFT and a p99 10 % higher at N = 4.
+ */
+const MOST_PIECES = 8
 const COST = 20
 /** Fewer turns than this expected during the whole prefill: nobody to let pass. */
 const EXPECTED_ARRIVALS = 0.5

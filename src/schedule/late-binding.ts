@@ -152,7 +152,8 @@ export class LateBinding {
         this.#start(turn, position, true, now, startedMs)
         return true
       }
-      this.#enlist({ turn, position, order: this.#order(turn, position, leastServed, now) })
+      const order = this.room.order(turn, assessment.board.prefillSeconds[position]!, leastServed, now)
+      this.#enlist({ turn, position, order })
     }
     if (this.#planned.length > 1) this.#plan()
     let started = false
@@ -166,14 +167,6 @@ export class LateBinding {
       started = true
     }
     return started
-  }
-
-  #order(turn: WaitingTurn, position: number, leastServed: number, now: number): number {
-    const { board, request } = turn.assessment
-    const work = board.prefillSeconds[position]!
-    const cached = board.cachedTokens[position]!
-    const saved = (work * cached) / Math.max(1, request.promptTokens - cached)
-    return this.room.order(turn, work, saved, leastServed, now)
   }
 
   /** Keeps the first `PLANNED` in the room's order, in that order. */
@@ -319,7 +312,7 @@ const TIE_SECONDS = 0.0005
 /** Turns planned together. */
 const PLANNED = 16
 /** Places in each backend's line that the plan tells apart. */
-const PLACES = 3
+const PLACES = 4
 /** Turns weighed at each change: the first in the room. More than this many wait only where nothing helps. */
 const WINDOW = 512
 const LOOK_AGAIN_MS = 1000

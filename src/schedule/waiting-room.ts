@@ -35,10 +35,9 @@ export type PreparedAt = {
 /**
  * Turns that wait at Homing instead of in an engine's queue, so that each is bound to a backend only when one is free.
  *
- *   order = work - KEEP * saved - AGING * waited + ahead(tenant) - URGENCY * priority      least first, in seconds
+ *   order = work - AGING * waited + ahead(tenant) - URGENCY * priority      least first, in seconds
  *
- * Least work first makes the mean wait short; what its cached prefix saves counts for it, since that may be evicted
- * while it waits; aging lets a long turn move up as if it shrank while it waits; `ahead` is
+ * Least remaining work first makes the mean wait short; aging lets a long turn move up as if it shrank while it waits; `ahead` is
  * what its tenant was served more than the least served tenant that waits now (served seconds, halved every
  * `SERVED_HALF_LIFE_MS`), so tenants with equal demand get equal service however many turns each sends. Nobody waits
  * past the scheduler's bound.
@@ -89,10 +88,10 @@ export class WaitingRoom {
     return least
   }
 
-  order(turn: WaitingTurn, workSeconds: number, savedSeconds: number, leastServed: number, nowMs: number): number {
+  order(turn: WaitingTurn, workSeconds: number, leastServed: number, nowMs: number): number {
     const { tenant, priority } = turn.assessment.request
     const ahead = this.#servedSeconds(tenant, nowMs) - leastServed
-    const own = workSeconds - KEEP * savedSeconds - (AGING * (nowMs - turn.enteredMs)) / 1000
+    const own = workSeconds - (AGING * (nowMs - turn.enteredMs)) / 1000
     return own + ahead - URGENCY_SECONDS * (priority ?? 0)
   }
 
@@ -111,8 +110,6 @@ export class WaitingRoom {
   }
 }
 
-/** 0.2 to 0.8 are alike on the Mooncake trace, about 1 % better than 0. */
-const KEEP = 0.4
 /** A turn of 3 s of work is level with a fresh one of none after 30 s; 0.01 to 0.1 cost nothing on the Mooncake trace. */
 const AGING = 0.1
 /** One step of priority is worth more than any prefill that fits a context today. */
