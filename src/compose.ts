@@ -53,6 +53,7 @@ import { serveTurn } from './serve-turn.ts'
 import type { Stages } from './stages.ts'
 import { warmStart } from './warm-start.ts'
 import { Connections } from './upstream/connections.ts'
+import { prefillPrompt } from './upstream/prefill.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
 
@@ -182,6 +183,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
       }
     },
+    pieces: () => scheduler.pieces,
     evictions: () => ({
       lineages_size: lineages.evictions.size,
       sessions_size: sessions.evictions.size,
@@ -208,7 +210,9 @@ export async function startGateway(config: Config, options: { readonly version: 
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) =>
       estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
-    place: (request, signal) => scheduler.place(request, signal),
+    place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
+    prefill: (turn, backend, protocol, share, signal) =>
+      prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts),
     release: (decision) => scheduler.release(decision),
     begin: (decision, choice, request) => scheduler.begin(decision, choice, request),
     load,
@@ -323,7 +327,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     const routine = change.kind === 'added' || change.kind === 'described'
     log[routine ? 'debug' : 'info']({ backend: change.backend.id, change: change.kind, why: change.why }, 'backend')
   })
-  registry.onRestart((backend) => index.clearBackend(backend.index))
+  registry.onRestart((backend) => {
+    index.clearBackend(backend.index)
+    scheduler.forget(backend.index)
+  })
   for (const backend of config.backends) {
     const added = registry.add(backend)
     if ('problem' in added) throw new Error(added.problem)

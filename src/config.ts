@@ -57,6 +57,8 @@ export type Config = {
   }
   /** How a backend is chosen: the cost model, or a published policy to compare with. */
   readonly policy: 'homing' | PolicyName
+  /** Long prompts may be computed in pieces, with room for shorter turns between them. */
+  readonly chunkedPrefill: boolean
   readonly streamCommitAfterMs: number
   readonly shutdownGraceMs: number
   readonly log: { readonly level: LogLevel }
@@ -74,6 +76,7 @@ export const DEFAULTS = {
   items: 10_000,
   depth: 64,
   policy: 'homing',
+  chunkedPrefill: true,
   streamCommitAfterMs: 15_000,
   shutdownGraceMs: 30_000,
   logLevel: 'info',
@@ -98,7 +101,7 @@ export type ConfigSource = {
 
 /** One entry per top-level key of the file; a new section is one more row here and one more line in `build`. */
 const KEYS = [
-  'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'policy', 'stream_commit_after',
+  'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'policy', 'chunked_prefill', 'stream_commit_after',
   'shutdown_grace', 'log',
 ]
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', 'concurrency', 'requests_per_minute']
@@ -168,6 +171,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
       tenant: tenantLimits,
     },
     policy: section.read<Config['policy']>('policy', oneOf('homing', ...POLICY_NAMES), DEFAULTS.policy),
+    chunkedPrefill: section.read('chunked_prefill', truth, DEFAULTS.chunkedPrefill),
     streamCommitAfterMs: section.read('stream_commit_after', duration(0), DEFAULTS.streamCommitAfterMs),
     shutdownGraceMs: section.read('shutdown_grace', duration(0), DEFAULTS.shutdownGraceMs),
     log: { level: readLogLevel(log, root, flags) },

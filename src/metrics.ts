@@ -45,6 +45,14 @@ export type Gauges = {
   readonly predictionErrors: () => readonly { backend: string; model: string; median: number; p90: number }[]
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
+  /** Long prompts that were computed in pieces. */
+  readonly pieces: () => {
+    readonly pieces: number
+    readonly tokens: number
+    readonly failed: number
+    readonly lost: number
+    readonly turnedOff: number
+  }
 }
 
 export class Metrics {
@@ -134,9 +142,29 @@ export class Metrics {
         for (const [what, value] of Object.entries(gauges.sizes())) gauge.set({ what }, value)
       },
     )
+    this.#pieces(gauges.pieces)
     this.#gauge('homing_evictions', 'What was let go, by name and reason, since start.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.evictions())) gauge.set({ what }, value)
     })
+  }
+
+  #pieces(read: Gauges['pieces']): void {
+    const counter = (name: string, help: string, field: keyof ReturnType<Gauges['pieces']>): void => {
+      new Counter({
+        name,
+        help,
+        registers: [this.registry],
+        collect() {
+          this.reset()
+          this.inc(read()[field])
+        },
+      })
+    }
+    counter('homing_prefill_pieces_total', 'Pieces of long prompts computed before their turns were sent.', 'pieces')
+    counter('homing_prefill_piece_tokens_total', 'Prompt tokens that pieces were expected to compute.', 'tokens')
+    counter('homing_prefill_pieces_failed_total', 'Pieces that no backend answered; their turns were sent whole.', 'failed')
+    counter('homing_prefill_pieces_lost_total', 'Pieces that were not in the cache afterwards.', 'lost')
+    counter('homing_prefill_pieces_turned_off_total', 'Times that a backend was trusted with pieces no more.', 'turnedOff')
   }
 
   request(route: string, status: number, seconds: number): void {

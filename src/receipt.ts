@@ -34,6 +34,8 @@ export function writeReceipt(
   const { relay, timing } = ending
   const { usage } = relay
   const choice = ending.choice ?? decision.ranked[0]!
+  const prepared = choice === decision.ranked[0] ? decision.prepared : undefined
+  const found = usage?.cachedTokens ?? null
   const first = timing?.firstOutputAtMs ?? null
   const last = timing?.lastOutputAtMs ?? null
   return {
@@ -49,7 +51,13 @@ export function writeReceipt(
     reason: decision.reason,
     ...(decision.policy === undefined ? {} : { policy: decision.policy }),
     promptTokens: { expected: Math.round(decision.promptTokens), actual: usage?.promptTokens ?? null },
-    cachedTokens: { expected: Math.round(choice.expectedCachedTokens), actual: usage?.cachedTokens ?? null },
+    cachedTokens: {
+      expected: Math.round(expectedCached(decision, choice)),
+      actual: found === null ? null : Math.max(0, Math.round(found - (prepared?.tokens ?? 0))),
+    },
+    ...(prepared === undefined
+      ? {}
+      : { prepared: { tokens: Math.round(prepared.tokens), pieces: prepared.pieces, ms: round(prepared.ms) } }),
     outputTokens: usage?.outputTokens ?? relay.outputTokens,
     ttftMs: first === null ? null : round(first - timing!.dispatchedAtMs),
     totalMs: last === null ? null : round(last - timing!.dispatchedAtMs),
@@ -87,11 +95,16 @@ export function decisionHeaders(
     'x-homing-backend': choice?.backend.id ?? 'pending',
     'x-homing-model': headerSafe(choice?.backend.models.get(turn.model)?.served ?? turn.model),
     'x-homing-reason': decision.reason,
-    'x-homing-expected-cached-tokens': String(
-      Math.round(choice?.expectedCachedTokens ?? decision.ranked[0]!.expectedCachedTokens),
-    ),
+    'x-homing-expected-cached-tokens': String(Math.round(expectedCached(decision, choice ?? decision.ranked[0]!))),
+    ...(decision.prepared === undefined ? {} : { 'x-homing-prepared-tokens': String(Math.round(decision.prepared.tokens)) }),
     ...(decision.queuedMs > 0 ? { 'x-homing-queued-ms': String(Math.round(decision.queuedMs)) } : {}),
   }
+}
+
+/** What the turn was expected to find cached when it came. */
+const expectedCached = (decision: Decision, choice: RankedBackend): number => {
+  const prepared = choice === decision.ranked[0] ? (decision.prepared?.tokens ?? 0) : 0
+  return Math.max(0, choice.expectedCachedTokens - prepared)
 }
 
 /** Names of models may hold any letter; header values may not. */

@@ -12,9 +12,10 @@ import { Cancellation } from './model/cancellation.ts'
 import type { Decision, RankedBackend } from './model/decision.ts'
 import { HomingError } from './model/error.ts'
 import type { StoredItem } from './model/item.ts'
-import type { JsonObject } from './model/json.ts'
+import { isObject, type JsonObject } from './model/json.ts'
 import type { Receipt } from './model/receipt.ts'
 import type { Turn } from './model/turn.ts'
+import type { PrefillPiece } from './schedule/ports.ts'
 import { decisionHeaders, writeReceipt } from './receipt.ts'
 import type { Stages } from './stages.ts'
 import { recordOf } from './turn-record.ts'
@@ -22,6 +23,7 @@ import { ChatRelay } from './upstream/chat-relay.ts'
 import type { ClientSink } from './upstream/client-sink.ts'
 import { dispatch, type DispatchResult, type Failover } from './upstream/dispatch.ts'
 import { ResponsesRelay } from './upstream/responses-relay.ts'
+import { lessCached } from './wire/usage-shape.ts'
 
 const KEEP_ALIVE_MS = 15_000
 const IDLE = { running: 0, queuedTokens: 0 }
@@ -34,11 +36,16 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   if (abort.aborted) return // nobody waits any more
   const request = stages.schedulingRequest(resolved)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
+  const prefillPiece: PrefillPiece = async (backend, promptTokens, signal) => {
+    const share = promptTokens / request.promptTokens
+    const done = await stages.prefill(resolved, backend, protocolFor(backend), share, signal)
+    return done === null ? null : { ...done.usage, ms: done.ms }
+  }
   let decision: Decision | null = null
   let current: RankedBackend | null = null
   let loadAtDispatch = IDLE
   const run = async (relay: ChatRelay | ResponsesRelay): Promise<DispatchResult> => {
-    const placed = await stages.place(request, abort)
+    const placed = await stages.place(request, abort, prefillPiece)
     decision = placed
     let begun = false
     try {
@@ -70,7 +77,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   }
 
   async function answerChat(): Promise<void> {
-    const relay = new ChatRelay(resolved, sink, () => headers(false))
+    const relay = new ChatRelay(resolved, sink, () => headers(false), () => (current === null ? 0 : preparedFor(current)))
     const result = await run(relay).catch((error: unknown) => refused(error, relay, stages.newId('resp')))
     const id = relay.answerId ?? stages.newId('resp')
     const receipt = settle(result, relay, id, relay.output as readonly StoredItem[], null)
@@ -111,7 +118,10 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       patience.stop()
     }
     let final = terminal['response'] as JsonObject
-    const diagnostics = await stages.diagnose(resolved, relay.usage?.cachedTokens ?? null)
+    const prepared = result === null ? 0 : preparedFor(result.choice)
+    if (prepared > 0 && isObject(final['usage'])) final = { ...final, usage: lessCached(final['usage'], prepared) }
+    const cachedTokens = relay.usage?.cachedTokens ?? null
+    const diagnostics = await stages.diagnose(resolved, cachedTokens === null ? null : Math.max(0, cachedTokens - prepared))
     if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     const output = relay.output as readonly StoredItem[]
     let receipt =
@@ -168,6 +178,11 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     stages.observe(resolved, receipt, result)
   }
 
+  /** Tokens of this prompt that were computed at the first choice just before: cached there, and not before the turn came. */
+  function preparedFor(choice: RankedBackend): number {
+    return decision !== null && choice === decision.ranked[0] ? (decision.prepared?.tokens ?? 0) : 0
+  }
+
   /** No backend answered and the client is told by status: the turn is counted and logged all the same. */
   function refused(error: unknown, relay: ChatRelay | ResponsesRelay, id: string): never {
     if (error instanceof HomingError && decision !== null) {
@@ -222,6 +237,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       fullChain,
       expectedCachedTokens: result.choice.expectedCachedTokens,
       expectedPromptTokens: decision!.promptTokens,
+      preparedTokens: preparedFor(result.choice),
       usage: relay.usage,
       ttftMs: first === null ? null : first - result.dispatchedAtMs,
       decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,

@@ -1,5 +1,5 @@
 /** What the spine is made of: each stage as the spine calls it; `compose.ts` hands in the real ones. */
-import type { Backend } from './model/backend.ts'
+import type { Backend, Protocol } from './model/backend.ts'
 import type { CancelSignal } from './model/cancellation.ts'
 import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
 import type { StoredItem } from './model/item.ts'
@@ -7,8 +7,10 @@ import type { JsonObject } from './model/json.ts'
 import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
 import type { GrowingChain, ResolvedTurn, Turn } from './model/turn.ts'
+import type { PrefillPiece } from './schedule/ports.ts'
 import type { SaveTurn } from './turn-record.ts'
 import type { DispatchPorts, DispatchResult } from './upstream/dispatch.ts'
+import type { Prefilled } from './upstream/prefill.ts'
 import type { IdPrefix } from './wire/response-assembly.ts'
 
 export type Stages = {
@@ -16,7 +18,15 @@ export type Stages = {
   /** What the scheduler is asked; token lengths are estimated here. */
   readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
   /** Waits for a backend where all suitable ones are busy. */
-  readonly place: (request: SchedulingRequest, signal: CancelSignal) => Promise<Decision>
+  readonly place: (request: SchedulingRequest, signal: CancelSignal, prefill: PrefillPiece | null) => Promise<Decision>
+  /** Has a backend compute about `share` of the turn's prompt; null where it could not. */
+  readonly prefill: (
+    turn: ResolvedTurn,
+    backend: Backend,
+    protocol: Protocol,
+    share: number,
+    signal: CancelSignal | undefined,
+  ) => Promise<Prefilled | null>
   /** The decision was not used: nothing was sent to the backend it chose. */
   readonly release: (decision: Decision) => void
   readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight

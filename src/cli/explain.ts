@@ -76,6 +76,7 @@ export function explanation(receipt: JsonObject): string {
     `  because    ${reason}: ${REASONS[reason] ?? 'see the costs below'}${policy}`,
     `  session    ${text(session['id'])}, known by ${text(session['source'])}`,
     `  prompt     ${expectedActual(receipt['prompt_tokens'])} tokens, cached ${expectedActual(receipt['cached_tokens'])}`,
+    ...preparedLine(object(receipt['prepared'])),
     `  answer     ${tokens(receipt['output_tokens'])} tokens, first after ${milliseconds(receipt['ttft_ms'])}, ` +
       `all after ${milliseconds(receipt['total_ms'])}`,
     `  decided    in ${decided}, after waiting ${milliseconds(receipt['queued_ms'])}`,
@@ -90,6 +91,12 @@ export function explanation(receipt: JsonObject): string {
     lines.push(`  ${text(filtered['backend_id'])}: not considered, ${text(filtered['by'])}`)
   }
   return lines.join('\n').trimEnd()
+}
+
+function preparedLine(prepared: JsonObject): readonly string[] {
+  if (typeof prepared['tokens'] !== 'number') return []
+  const pieces = `${tokens(prepared['tokens'])} tokens in ${number(prepared['pieces'], 0)} pieces`
+  return [`  prepared   ${pieces} in ${milliseconds(prepared['ms'])}, with room for shorter turns between them`]
 }
 
 const SECONDS = ['wait_seconds', 'prefill_seconds', 'decode_seconds', 'regret_seconds', 'cost_seconds']

@@ -17,6 +17,8 @@ export type Receipt = {
   readonly policy?: string
   readonly promptTokens: { readonly expected: number; readonly actual: number | null }
   readonly cachedTokens: { readonly expected: number; readonly actual: number | null }
+  /** Of the prompt, what was computed there in pieces before the turn was sent; left out where it was sent whole. */
+  readonly prepared?: { readonly tokens: number; readonly pieces: number; readonly ms: number }
   readonly outputTokens: number | null
   readonly ttftMs: number | null
   readonly totalMs: number | null

@@ -266,10 +266,12 @@ export class LateBinding {
       turn.computedMs += ms
       if (result === null) turn.prefill = null // it is sent whole, and dispatch deals with the backend
       else {
+        const foundTokens = before?.foundTokens ?? result.cachedTokens ?? cachedTokens
         turn.prepared = {
           backendIndex: backend.index,
           reason,
-          tokens: (before?.tokens ?? 0) + tokens,
+          foundTokens,
+          tokens: Math.max(0, promptTokens - foundTokens),
           pieces: (before?.pieces ?? 0) + 1,
           ms: (before?.ms ?? 0) + ms,
         }

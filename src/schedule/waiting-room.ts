@@ -27,6 +27,9 @@ export type WaitingTurn = {
 export type PreparedAt = {
   readonly backendIndex: number
   readonly reason: DecisionReason
+  /** Cached there before the first piece. */
+  readonly foundTokens: number
+  /** Computed there since. */
   readonly tokens: number
   readonly pieces: number
   readonly ms: number

@@ -13,6 +13,7 @@ import type { Usage } from '../model/usage.ts'
 import { ChatCompletionFold } from '../wire/chat-completion.ts'
 import { troubleOf, type StreamError } from '../wire/backend-stream.ts'
 import { SseReader } from '../wire/sse.ts'
+import { lessCached } from '../wire/usage-shape.ts'
 import type { ClientSink } from './client-sink.ts'
 import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
 
@@ -27,6 +28,7 @@ export class ChatRelay implements Relay {
   readonly #sink: ClientSink
   readonly #headers: () => Readonly<Record<string, string>>
   readonly #wantsUsage: boolean
+  readonly #preparedTokens: () => number
   #fold = new ChatCompletionFold()
   #reader = this.#newReader()
   #held: Buffer[] = []
@@ -36,7 +38,14 @@ export class ChatRelay implements Relay {
   #done = false
   visible = false
 
-  constructor(turn: ResolvedTurn, sink: ClientSink, headers: () => Readonly<Record<string, string>>) {
+  /** `preparedTokens`: computed at this backend for this turn just before, and so not counted as found in its cache. */
+  constructor(
+    turn: ResolvedTurn,
+    sink: ClientSink,
+    headers: () => Readonly<Record<string, string>>,
+    preparedTokens: () => number = () => 0,
+  ) {
+    this.#preparedTokens = preparedTokens
     this.#turn = turn
     this.#sink = sink
     this.#headers = headers
@@ -110,7 +119,10 @@ export class ChatRelay implements Relay {
       return
     }
     if (this.#done) events = withoutDone(events)
-    if (!this.#wantsUsage && events.indexOf(USAGE) !== -1) this.#held.push(withoutUsage(events))
+    const prepared = this.#preparedTokens()
+    if ((!this.#wantsUsage || prepared > 0) && events.indexOf(USAGE) !== -1) {
+      this.#held.push(withUsage(events, this.#wantsUsage ? (usage) => lessCached(usage, prepared) : null))
+    }
     else this.#held.push(events)
     if (this.#fold.error !== null) {
       // the client sees the backend's own error event, and nothing of one that cannot be read
@@ -194,7 +206,11 @@ export class ChatRelay implements Relay {
       this.#held = []
       return
     }
-    const body = JSON.stringify(this.#fold.completion())
+    const completion = this.#fold.completion()
+    const { usage } = completion
+    const body = JSON.stringify(
+      isObject(usage) ? { ...completion, usage: lessCached(usage, this.#preparedTokens()) } : completion,
+    )
     this.#sink.head(200, {
       'content-type': 'application/json',
       'content-length': String(Buffer.byteLength(body)),
@@ -261,8 +277,11 @@ function withoutDone(events: Buffer): Buffer {
   return at === -1 ? events : events.subarray(0, at)
 }
 
-/** The same events without the usage that only we asked for; a chunk that carries nothing else goes. */
-function withoutUsage(events: Buffer): Buffer {
+/**
+ * The same events with their usage changed, or (null) without the usage that only we asked for; a chunk that carries
+ * nothing else goes then.
+ */
+function withUsage(events: Buffer, change: ((usage: JsonObject) => JsonObject) | null): Buffer {
   let kept = ''
   for (const block of events.toString('utf8').split(/\r?\n\r?\n/)) {
     if (block === '') continue
@@ -273,7 +292,11 @@ function withoutUsage(events: Buffer): Buffer {
     }
     try {
       const chunk = JSON.parse(data) as JsonObject
-      if (chunk['usage'] === undefined) kept += `${block}\n\n`
+      const { usage } = chunk
+      if (usage === undefined) kept += `${block}\n\n`
+      else if (change !== null) {
+        kept += isObject(usage) ? `data: ${JSON.stringify({ ...chunk, usage: change(usage) })}\n\n` : `${block}\n\n`
+      }
       else if (Array.isArray(chunk['choices']) && chunk['choices'].length > 0) {
         const { usage: _usage, ...rest } = chunk
         kept += `data: ${JSON.stringify(rest)}\n\n`

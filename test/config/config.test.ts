@@ -38,6 +38,7 @@ backends:
 admin: { keys: [env:HOMING_ADMIN_KEY] }
 limits: { body_bytes: 1MiB, items: 50, depth: 9, requests_per_minute: 600 }
 policy: lmetric
+chunked_prefill: false
 stream_commit_after: 5s
 shutdown_grace: 0s
 log: { level: warn }
@@ -61,6 +62,7 @@ log: { level: warn }
     admin: { keys: ['root-key'], required: true },
     limits: { bodyBytes: 2 ** 20, items: 50, depth: 9, tenant: { concurrency: null, requestsPerMinute: 600 } },
     policy: 'lmetric',
+    chunkedPrefill: false,
     streamCommitAfterMs: 5000,
     shutdownGraceMs: 0,
     log: { level: 'warn' },
@@ -133,7 +135,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['a backend as text', 'backends: ["http://h:1"]',
     '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, timeouts, ca, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
-    'policy, stream_commit_after, shutdown_grace, log, but got a list'],
+    'policy, chunked_prefill, stream_commit_after, shutdown_grace, log, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
     '1 listen: 0.0.0.0 can be reached from other machines and there are no tenants; ' +
     "configure tenants, or serve everybody with 'open: true' (--open)"],
