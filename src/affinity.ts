@@ -2,7 +2,7 @@
  * `computeAffinity`: the decision's costs as scores from 0 to 1. The gateway's own decision is the source, so sorting by
  * `combinedScore` is the order in which backends would be tried.
  */
-import type { AffinityScore, SemanticAffinityRouter, SessionContext } from './model/affinity.ts'
+import type { AffinityScore, CacheMetadata, SemanticAffinityRouter, SessionContext } from './model/affinity.ts'
 import type { Backend } from './model/backend.ts'
 import type { Decision, SchedulingRequest } from './model/decision.ts'
 import type { ResolvedTurn, Turn } from './model/turn.ts'
@@ -14,6 +14,8 @@ export type AffinityPorts = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   readonly request: (turn: ResolvedTurn) => SchedulingRequest
   readonly rank: (request: SchedulingRequest, backends?: readonly Backend[]) => Decision
+  /** Throws InvalidCacheState. */
+  readonly registerCacheState: (backendId: string, sessionId: string, metadata: CacheMetadata) => void
 }
 
 export type AffinityRouter = SemanticAffinityRouter & {
@@ -31,6 +33,7 @@ export function createAffinityRouter(ports: AffinityPorts): AffinityRouter {
       options?.signal?.throwIfAborted()
       return scoresOf(turnOf(session), backends)
     },
+    registerCacheState: (backendId, sessionId, metadata) => ports.registerCacheState(backendId, sessionId, metadata),
   }
 }
 

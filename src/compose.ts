@@ -13,6 +13,7 @@ import { LineageCache } from './conversation/lineage-cache.ts'
 import { MemoryStore } from './conversation/memory-store.ts'
 import { identifyItems, rememberTurn, resolveTurn, type ChainMaker, type ResolvePorts } from './conversation/resolve.ts'
 import type { ResponseStore } from './conversation/response-store.ts'
+import { SessionChains } from './conversation/session-chains.ts'
 import { SessionIndex } from './conversation/session-index.ts'
 import { openSqliteStore } from './conversation/sqlite-store.ts'
 import { Ledger } from './fleet/ledger.ts'
@@ -21,6 +22,7 @@ import { createProbeGet, ProbeConnections } from './fleet/probe-get.ts'
 import { BackendRegistry } from './fleet/registry.ts'
 import { systemAfter } from './fleet/timers.ts'
 import { createDoor } from './http/server.ts'
+import { cacheRoutes } from './http/cache-routes.ts'
 import { fleetRoutes } from './http/fleet-routes.ts'
 import { operatorRoutes } from './http/operator-routes.ts'
 import { passthroughRoutes } from './http/passthrough-routes.ts'
@@ -31,6 +33,7 @@ import { Tenants } from './http/tenants.ts'
 import { turnRoutes } from './http/turn-routes.ts'
 import type { Handler } from './http/call.ts'
 import { BlockIndex } from './kv/block-index.ts'
+import { CacheReports } from './kv/cache-reports.ts'
 import { CacheCalibration } from './kv/calibration.ts'
 import { canonicalHead, canonicalItem } from './kv/canonical.ts'
 import { PrefixChain } from './kv/chain.ts'
@@ -64,6 +67,9 @@ const BOUNDS = {
   lineages: 50_000,
   sessions: 200_000,
   sessionWalkBlocks: 4096,
+  sessionChains: 50_000,
+  sessionChainBytes: 64 * 2 ** 20,
+  cacheObservations: 200_000,
   receipts: 20_000,
   /** Responses whose blocks are put back into the index at start. */
   warmStartResponses: 2000,
@@ -144,6 +150,17 @@ export async function startGateway(config: Config, options: { readonly version: 
   }
   const lineages = new LineageCache({ maxCharacters: BOUNDS.lineageCharacters, maxEntries: BOUNDS.lineages })
   const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
+  const sessionChains = new SessionChains({ maxEntries: BOUNDS.sessionChains, maxBytes: BOUNDS.sessionChainBytes })
+  const cacheReports = new CacheReports(
+    {
+      index,
+      backend: (id) => registry.get(id),
+      sessions: (name, tenant) => sessionChains.find(name, tenant),
+      charactersPerToken: (model) => charactersPerToken.ratio(model),
+      wallMs,
+    },
+    { maxEntries: BOUNDS.cacheObservations },
+  )
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
 
   // upstream
@@ -178,15 +195,21 @@ export async function startGateway(config: Config, options: { readonly version: 
         lineages: lineages.size,
         lineage_characters: lineages.characters,
         sessions: sessions.size,
+        session_chains: sessionChains.size,
+        session_chain_bytes: sessionChains.bytes,
+        cache_observations: cacheReports.size,
         receipts: receipts.size,
         turns_waiting: scheduler.waiting.turns,
         turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
       }
     },
     pieces: () => scheduler.pieces,
+    cacheReports: () => cacheReports.counts,
     evictions: () => ({
       lineages_size: lineages.evictions.size,
       sessions_size: sessions.evictions.size,
+      session_chains_size: sessionChains.evictions.size,
+      cache_observations_size: cacheReports.evicted,
       receipts_size: receipts.evictions.size,
       output_length_size: outputLength.evicted,
       ...prefixed('block_index_', index.stats.removed),
@@ -214,7 +237,11 @@ export async function startGateway(config: Config, options: { readonly version: 
     prefill: (turn, backend, protocol, share, signal) =>
       prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts),
     release: (decision) => scheduler.release(decision),
-    begin: (decision, choice, request) => scheduler.begin(decision, choice, request),
+    begin: (decision, choice, request) => {
+      if (request.chain.length > 0)
+        cacheReports.observed(choice.backend.index, request.tenant, request.sessionId, 'record')
+      return scheduler.begin(decision, choice, request)
+    },
     load,
     dispatch: dispatchPorts,
     newResource,
@@ -225,17 +252,21 @@ export async function startGateway(config: Config, options: { readonly version: 
     save: (save) => store.saveResponse(save),
     remember: (turn, output, storedId, backendId) => {
       sessions.rememberHome(turn.session.id, backendId)
-      return rememberTurn(
+      const chain = rememberTurn(
         turn,
         output,
         storedId === null ? null : { id: storedId, outputIds: output.map((item) => item.id) },
         resolvePorts,
       )
+      sessionChains.remember({ tenant: turn.tenant, sessionId: turn.session.id, model: turn.model, chain })
+      return chain
     },
     learn: (outcome) => {
       try {
         charactersPerToken.observe(outcome)
         scheduler.observe(outcome)
+        if (outcome.ttftMs !== null)
+          cacheReports.observed(outcome.backend.index, outcome.tenant, outcome.sessionId, 'answer')
       } catch (error) {
         metrics.fallback('learning_failed')
         log.error({ err: error }, 'learning from an answer failed')
@@ -288,6 +319,17 @@ export async function startGateway(config: Config, options: { readonly version: 
     resolve: stages.resolve,
     request: stages.schedulingRequest,
     rank: (request, backends) => scheduler.rank(request, backends),
+    registerCacheState: (backendId, sessionId, metadata) =>
+      void cacheReports.apply(cacheReports.check(backendId, sessionId, metadata)),
+  })
+  cacheRoutes(router, {
+    wallMs,
+    registerCacheStates: (bodies) =>
+      bodies
+        .map(({ backendId, sessionId, metadata, tenant, at }) =>
+          cacheReports.check(backendId, sessionId, metadata, { tenant, at }),
+        )
+        .map((report) => cacheReports.apply(report)),
   })
   operatorRoutes(router, {
     list: () => registry.list(),
@@ -304,6 +346,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       if (known === undefined) return false
       registry.remove(id)
       index.clearBackend(known.index)
+      cacheReports.emptied(known.index)
       void connections.forget(id)
       return true
     },
@@ -330,6 +373,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   registry.onRestart((backend) => {
     index.clearBackend(backend.index)
     scheduler.forget(backend.index)
+    cacheReports.emptied(backend.index)
   })
   for (const backend of config.backends) {
     const added = registry.add(backend)
@@ -371,9 +415,10 @@ export async function startGateway(config: Config, options: { readonly version: 
       chains,
       backend: (id) => registry.get(id),
       insert: (chain, backend) => index.insert(chain, backend.index),
-      rememberSession: (chain, sessionId, backendId) => {
+      rememberSession: (chain, { tenant, sessionId, model }, backendId) => {
         sessions.remember(chain, sessionId)
         sessions.rememberHome(sessionId, backendId)
+        sessionChains.remember({ tenant, sessionId, model, chain })
       },
       yield: () => new Promise((resolve) => setImmediate(resolve)),
     },

@@ -6,8 +6,8 @@
  */
 export { startGateway, type Gateway } from './compose.ts'
 export { ConfigError, loadConfig, type Config, type ConfigSource } from './config.ts'
-export { ERROR_TABLE, HomingError, type ErrorCode } from './model/error.ts'
-export type { AffinityScore, SemanticAffinityRouter, SessionContext } from './model/affinity.ts'
+export { ERROR_TABLE, HomingError, InvalidCacheState, type ErrorCode } from './model/error.ts'
+export type { AffinityScore, CacheMetadata, CacheSource, CacheTier, SemanticAffinityRouter, SessionContext } from './model/affinity.ts'
 export type { Backend, BackendConfig, Engine, Protocol, ServedModel } from './model/backend.ts'
 export type { Decision, DecisionReason, RankedBackend, SchedulingRequest } from './model/decision.ts'
 export type { ConversationItem, StoredItem } from './model/item.ts'

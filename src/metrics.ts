@@ -53,6 +53,8 @@ export type Gauges = {
     readonly lost: number
     readonly turnedOff: number
   }
+  /** What became of reports about sessions' caches. */
+  readonly cacheReports: () => Readonly<Record<string, number>>
 }
 
 export class Metrics {
@@ -143,6 +145,9 @@ export class Metrics {
       },
     )
     this.#pieces(gauges.pieces)
+    this.#readCounter('homing_cache_reports_total', 'Reports about sessions by what became of them.', ['result'], (add) => {
+      for (const [result, count] of Object.entries(gauges.cacheReports())) add({ result }, count)
+    })
     this.#gauge('homing_evictions', 'What was let go, by name and reason, since start.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.evictions())) gauge.set({ what }, value)
     })
@@ -193,6 +198,25 @@ export class Metrics {
 
   #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
     return new Counter({ name, help, labelNames, registers: [this.registry] })
+  }
+
+  /** A counter that something else keeps; read when it is scraped. */
+  #readCounter(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: (add: (labels: Record<string, string>, value: number) => void) => void,
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        read((labels, value) => this.inc(labels, value))
+      },
+    })
   }
 
   #histogram<Label extends string>(

@@ -14,7 +14,11 @@ export type WarmStartPorts = {
   readonly chains: ChainMaker
   readonly backend: (id: string) => Backend | undefined
   readonly insert: (chain: GrowingChain, backend: Backend) => void
-  readonly rememberSession: (chain: GrowingChain, sessionId: string, backendId: string) => void
+  readonly rememberSession: (
+    chain: GrowingChain,
+    session: { readonly tenant: string; readonly sessionId: string; readonly model: string },
+    backendId: string,
+  ) => void
   readonly yield: () => Promise<void>
 }
 
@@ -36,7 +40,7 @@ export async function warmStart(ports: WarmStartPorts, maxResponses: number): Pr
       .extend(ports.chains.head(instructions, response.tools))
     const chain = extendByItems(head, items as readonly ConversationItem[], ports.chains)
     ports.insert(chain, backend)
-    ports.rememberSession(chain, response.sessionId, backend.id)
+    ports.rememberSession(chain, response, backend.id)
     restored++
     await ports.yield()
   }

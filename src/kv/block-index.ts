@@ -126,6 +126,7 @@ export class BlockIndex {
     if (backend === undefined || backend.count === 0) return
     const held = this.#held(chain, backendIndex, 0)
     if (held <= keepBlocks) return
+    backend.forgot = true
     const top = this.#find(chain, keepBlocks, backendIndex)
     let entry = this.#find(chain, held - 1, backendIndex)
     while (this.#link[entry]! >= 0) {

@@ -30,10 +30,36 @@ export type AffinityScore = {
   readonly reasons: readonly string[]
 }
 
+/** Where cached tokens lie: in the engine's own memory, or where it loads them from without computing them again. */
+export const CACHE_TIERS = ['gpu', 'cpu', 'disk', 'shared'] as const
+export type CacheTier = (typeof CACHE_TIERS)[number]
+
+/** Who saw it, the most trusted first: of two observations of the same moment the earlier name in this list counts. */
+export const CACHE_SOURCES = ['event', 'engine', 'operator', 'answer', 'record'] as const
+export type CacheSource = (typeof CACHE_SOURCES)[number]
+
+/** What somebody who knows better than the gateway says about one session's cache at one backend. */
+export type CacheMetadata = {
+  /** Tokens, from the start of the session's prompt, that the backend holds. */
+  readonly cachedTokens: number
+  /** Tokens that the backend's cache can hold in all. */
+  readonly capacityTokens?: number
+  readonly tier?: CacheTier
+  /** Milliseconds since 1970. */
+  readonly observedAt: number
+  readonly source: CacheSource
+}
+
 export interface SemanticAffinityRouter {
   computeAffinity(
     session: SessionContext,
     backends: readonly Backend[],
     options?: { signal?: AbortSignal },
   ): Promise<AffinityScore[]>
+  /**
+   * Takes effect on the session's next turn, unless a later observation is known (docs/cache.md). `sessionId` is a
+   * receipt's `session.id`, or the bare name that the client gave. Throws InvalidCacheState, and changes nothing, for bad
+   * values, an unknown backend or an unknown session.
+   */
+  registerCacheState(backendId: string, sessionId: string, metadata: CacheMetadata): void
 }

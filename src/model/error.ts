@@ -38,6 +38,7 @@ const TABLE = {
   conversation_item_not_found: [404, 'invalid_request_error', "Item with id '{id}' not found in this conversation."],
   model_not_found: [404, 'invalid_request_error', "The model '{model}' does not exist or no backend offers it."],
   backend_not_found: [404, 'invalid_request_error', "There is no backend '{id}'."],
+  session_not_found: [404, 'invalid_request_error', "No cache is known for session '{id}'; it has not been answered here."],
   decision_not_found: [404, 'invalid_request_error', "There is no receipt for '{id}'."],
   unknown_url: [404, 'invalid_request_error', 'Unknown request URL: {method} {path}.'],
   method_not_allowed: [405, 'invalid_request_error', '{method} is not allowed here; use {allowed}.'],
@@ -87,5 +88,13 @@ export class HomingError extends Error {
   /** OpenAI's envelope. */
   toBody(): { error: { message: string; type: string; param: string | null; code: string } } {
     return { error: { message: this.message, type: this.type, param: this.param, code: this.code } }
+  }
+}
+
+/** What `registerCacheState` refuses; nothing was changed. Its status is 400 for bad values and 404 for unknown ids. */
+export class InvalidCacheState extends HomingError {
+  constructor(...parameters: ConstructorParameters<typeof HomingError>) {
+    super(...parameters)
+    this.name = 'InvalidCacheState'
   }
 }
