@@ -18,9 +18,9 @@ export type Fault = {
   readonly backend: number
   /**
    * `die`: jobs and cache are lost and it is away for `forMs`; `restart`: the same with no time away; `stall`: no
-   * progress.
+   * progress; `drain`: it takes nothing new for `forMs`, what runs there ends, its cache stays.
    */
-  readonly kind: 'die' | 'restart' | 'stall'
+  readonly kind: 'die' | 'restart' | 'stall' | 'drain'
   readonly forMs: number
 }
 
@@ -53,8 +53,10 @@ export type Replay = {
   readonly preemptions: number
   /** Pieces of prompts computed before their turns were sent. */
   readonly pieces: number
-  /** Prompt tokens that each backend computed. */
+  /** Prompt tokens that each backend computed, those of `background` included. */
   readonly work: Float64Array
+  /** Prompt tokens that were computed for requests of the router's own. */
+  readonly background: Float64Array
   readonly wallMs: number
 }
 
@@ -77,11 +79,13 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   const backendOf = new Int32Array(count).fill(-1)
   const answers = new Uint8Array(count)
   const work = new Float64Array(backends)
+  const background = new Float64Array(backends)
   const down = new Uint8Array(backends)
   /** What was computed of each prompt before it was sent, and how long that took. */
   const preparedTokens = new Float64Array(count)
   const preparedMs = new Float64Array(count)
   let pieces = 0
+  const draining = new Uint8Array(backends)
   let answered = 0
   let retries = 0
 
@@ -99,7 +103,27 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       return Math.min(request.promptTokens, matched * workload.blockTokens)
     },
     holds: (backend, block) => (views === null ? engines[backend]!.cache : views[backend]!).has(block),
-    usable: (backend) => down[backend] === 0,
+    usable: (backend) => down[backend] === 0 && draining[backend] === 0,
+    draining: (backend) => draining[backend] === 1,
+    background: (request, backend, ended) => {
+      const book = (tokens: number): void => {
+        work[backend]! += Math.max(0, tokens)
+        background[backend]! += Math.max(0, tokens)
+      }
+      const job: Job = newJob(request, {
+        firstToken: () => undefined,
+        finished: () => {
+          book(request.promptTokens - job.cachedTokens)
+          ended(job)
+        },
+        failed: () => ended(job),
+      })
+      engines[backend]!.submit(job)
+      return () => {
+        if (job.state === 'prefill') book(job.computedTokens - job.cachedTokens)
+        engines[backend]!.cancel(job)
+      }
+    },
     dispatch: (request, backend, uncachedTokens) => {
       const nowMs = timeline.nowMs()
       heldMs[request.index] = nowMs - request.atMs - preparedMs[request.index]!
@@ -167,13 +191,16 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   for (const fault of options.faults ?? []) {
     timeline.schedule(fault.atMs, () => {
       if (fault.kind === 'stall') return engines[fault.backend]!.stall(fault.forMs)
-      if (fault.kind === 'die') {
-        down[fault.backend] = 1
+      const away = fault.kind === 'die' ? down : draining
+      if (fault.kind !== 'restart') {
+        away[fault.backend] = 1
         timeline.schedule(fault.atMs + fault.forMs, () => {
-          down[fault.backend] = 0
+          away[fault.backend] = 0
+          router.changed?.(fault.backend)
         })
       }
-      engines[fault.backend]!.restart(fault.kind)
+      if (fault.kind !== 'drain') engines[fault.backend]!.restart(fault.kind)
+      router.changed?.(fault.backend)
     })
   }
 
@@ -193,6 +220,7 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     retries,
     pieces,
     work,
+    background,
     preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
     wallMs: performance.now() - startedMs,
   }

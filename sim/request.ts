@@ -14,6 +14,8 @@ export type SimulatedRequest = {
   readonly session: number
   /** Index of the request that this one continues, -1 for none. */
   readonly parent: number
+  /** Its answer calls a tool, so that the next turn is near. Left out where the log does not tell. */
+  readonly endsInCall?: boolean
 }
 
 /** What becomes of a job; each accepted job ends in exactly one of `finished`, `failed` or a cancel by its owner. */

@@ -1,7 +1,7 @@
 /** Every policy of the laboratory, in the order of its tables. */
 import { hashSession, hashSessionBounded, hashTwoBlocks, hashTwoBlocksBounded } from './consistent-hash.ts'
 import { dynamoLinear, lmetric, minTtftTripleUncached, mooncakeMinTtft } from './exact-cache.ts'
-import { homing, homingExact } from './homing.ts'
+import { homing, homingExact, homingPrewarm } from './homing.ts'
 import { lateBinding } from './late-binding.ts'
 import { llmdDefault, llmdFilterTokenLoad } from './llm-d.ts'
 import { oracle } from './oracle.ts'
@@ -28,6 +28,7 @@ export const POLICIES: readonly Policy[] = [
   mooncakeMinTtft,
   homing,
   homingExact,
+  homingPrewarm,
   minTtftTripleUncached,
   lateBinding,
   oracle,

@@ -11,6 +11,7 @@ import { LatencyModel } from '../../src/learn/latency.ts'
 import { OutputLength } from '../../src/learn/output-length.ts'
 import type { Backend, BackendConfig } from '../../src/model/backend.ts'
 import type { Decision, InFlight, SchedulingRequest } from '../../src/model/decision.ts'
+import type { Outcome } from '../../src/model/outcome.ts'
 import type { BlockChain } from '../../src/model/turn.ts'
 import type { IndexPort, PrefillPiece } from '../../src/schedule/ports.ts'
 import { Scheduler } from '../../src/schedule/scheduler.ts'
@@ -18,6 +19,7 @@ import { CHARACTERS_PER_TOKEN } from '../prompt.ts'
 import { mix32 } from '../random.ts'
 import type { SimulatedRequest } from '../request.ts'
 import type { Policy, Router, RouterContext } from './policy.ts'
+import { prewarming } from './prewarming.ts'
 
 const MODEL = 'homing-sim'
 const TENANT = 'lab'
@@ -74,9 +76,11 @@ const backendAt = (context: RouterContext, index: number, exact: boolean): Backe
     slots: null,
     cacheCapacityTokens: exact ? cacheBlocks * blockTokens : null,
     get healthy() {
-      return context.usable(index)
+      return context.usable(index) || context.draining(index)
     },
-    draining: false,
+    get draining() {
+      return context.draining(index)
+    },
     probed: true,
     trouble: null,
   }
@@ -150,31 +154,39 @@ class ExactIndex implements IndexPort {
   }
 }
 
-const build = (context: RouterContext, exact: boolean): Router => {
+type Form = { readonly exact?: boolean; readonly prewarmTokensPerMinute?: number }
+
+const build = (context: RouterContext, { exact = false, prewarmTokensPerMinute = 0 }: Form): Router => {
   const nowMs = (): number => context.nowMs()
   const blockIndex = new BlockIndex({ maxBytes: INDEX_BYTES, nowMs })
   const exactIndex = exact ? new ExactIndex(blockIndex, context) : null
   const ledger = new Ledger({ nowMs })
   const backends = Array.from({ length: context.backends }, (_, index) => backendAt(context, index, exact))
+  const latency = new LatencyModel()
+  const after = (ms: number, callback: () => void): (() => void) => {
+    let cancelled = false
+    context.schedule(nowMs() + ms, () => {
+      if (!cancelled) callback()
+    })
+    return () => {
+      cancelled = true
+    }
+  }
   const scheduler = new Scheduler({
     fleet: { list: () => backends },
     index: exactIndex ?? blockIndex,
     ledger,
-    latency: new LatencyModel(),
+    latency,
     outputLength: new OutputLength(),
     ...(exact ? {} : { calibration: new CacheCalibration(blockIndex) }),
     random: context.random,
     nowMs,
-    after: (ms, callback) => {
-      let cancelled = false
-      context.schedule(nowMs() + ms, () => {
-        if (!cancelled) callback()
-      })
-      return () => {
-        cancelled = true
-      }
-    },
+    after,
   })
+  const ahead =
+    prewarmTokensPerMinute === 0
+      ? null
+      : prewarming({ context, backends, scheduler, index: blockIndex, ledger, latency, after, tokensPerMinute: prewarmTokensPerMinute })
   const placed = new Map<SimulatedRequest, Placed>()
   const homes = new Map<number, number>()
   let placing = 0
@@ -202,6 +214,7 @@ const build = (context: RouterContext, exact: boolean): Router => {
     const backend = choice.backend.index
     const inFlightAtDispatch = ledger.runningCount(backend)
     const queuedTokensAtDispatch = ledger.queuedPrefillTokens(backend)
+    ahead?.begins(request, scheduling, choice.backend)
     const inFlight = scheduler.begin(decision, choice, scheduling)
     placed.set(request, {
       scheduling,
@@ -217,10 +230,11 @@ const build = (context: RouterContext, exact: boolean): Router => {
     context.dispatch(request, backend, Math.max(0, request.promptTokens - choice.expectedCachedTokens))
   }
   const pieces =
-    (request: SimulatedRequest): PrefillPiece =>
+    (request: SimulatedRequest, scheduling: SchedulingRequest): PrefillPiece =>
     ({ index: backend }, promptTokens) =>
       new Promise((resolve) => {
         const sentMs = nowMs()
+        ahead?.begins(request, scheduling, backends[backend]!)
         placing-- // time passes while it is computed
         context.prefill(request, backend, promptTokens, (result) => {
           placing++
@@ -232,7 +246,7 @@ const build = (context: RouterContext, exact: boolean): Router => {
     arrive: (request) => {
       const scheduling = schedulingRequest(request)
       placing++
-      scheduler.place(scheduling, undefined, pieces(request)).then(
+      scheduler.place(scheduling, undefined, pieces(request, scheduling)).then(
         (decision) => {
           placing--
           begin(request, scheduling, decision)
@@ -248,6 +262,7 @@ const build = (context: RouterContext, exact: boolean): Router => {
       turn.firstTokenAtMs = nowMs()
       exactIndex?.announce(request, backend, -1)
       turn.inFlight.firstToken()
+      ahead?.moved()
     },
     ended: (request, backend, outcome, cachedTokens) => {
       const turn = placed.get(request)!
@@ -257,7 +272,7 @@ const build = (context: RouterContext, exact: boolean): Router => {
       turn.inFlight.tokens(outcome === 'completed' ? request.outputTokens : 0)
       turn.inFlight.end(outcome)
       const promptChain = turn.scheduling.chain
-      scheduler.observe({
+      const seen: Outcome = {
         backend: backends[backend]!,
         model: MODEL,
         tenant: TENANT,
@@ -281,8 +296,12 @@ const build = (context: RouterContext, exact: boolean): Router => {
         decodeMs: answered ? nowMs() - turn.firstTokenAtMs : null,
         inFlightAtDispatch: turn.inFlightAtDispatch,
         queuedTokensAtDispatch: turn.queuedTokensAtDispatch,
-      })
+      }
+      scheduler.observe(seen)
+      ahead?.ended(request, turn.scheduling, seen)
+      ahead?.moved()
     },
+    changed: (backend) => ahead?.changed(backends[backend]!),
   }
   return router
 }
@@ -291,12 +310,22 @@ export const homing: Policy = {
   name: 'homing',
   kind: 'homing',
   rule: 'least expected seconds, learned; caches known by history only',
-  create: (context) => build(context, false),
+  create: (context) => build(context, {}),
 }
 
 export const homingExact: Policy = {
   name: 'homing-exact',
   kind: 'homing',
   rule: 'the same with exact knowledge of the caches',
-  create: (context) => build(context, true),
+  create: (context) => build(context, { exact: true }),
+}
+
+/** Half of what an engine of 8,000 tokens a second computes in a minute. */
+const PREWARM_TOKENS_PER_MINUTE = 240_000
+
+export const homingPrewarm: Policy = {
+  name: 'homing-prewarm',
+  kind: 'homing',
+  rule: 'homing, which computes prefixes ahead where it has idle capacity',
+  create: (context) => build(context, { prewarmTokensPerMinute: PREWARM_TOKENS_PER_MINUTE }),
 }

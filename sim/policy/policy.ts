@@ -5,7 +5,7 @@
 import type { EngineSpeed } from '../engine/engine.ts'
 import type { Ledger } from '../ledger.ts'
 import type { Random } from '../random.ts'
-import type { SimulatedRequest } from '../request.ts'
+import type { Job, SimulatedRequest } from '../request.ts'
 
 export interface RouterContext {
   readonly backends: number
@@ -18,8 +18,10 @@ export interface RouterContext {
   cachedTokens(request: SimulatedRequest, backend: number): number
   /** The same, block by block. */
   holds(backend: number, block: number): boolean
-  /** False while a backend is down and does not answer. */
+  /** False while a backend is down and does not answer, or drained. */
   usable(backend: number): boolean
+  /** An operator takes it out of service: what runs there ends by itself, nothing new is to be sent. */
+  draining(backend: number): boolean
   /** `uncachedTokens`: the router's own estimate, for its ledger. */
   dispatch(request: SimulatedRequest, backend: number, uncachedTokens: number): void
   /**
@@ -32,6 +34,11 @@ export interface RouterContext {
     promptTokens: number,
     done: (result: { readonly promptTokens: number; readonly cachedTokens: number } | null) => void,
   ): void
+  /**
+   * A request of the router's own, which is nobody's turn. It counts as work, not as an answer; the job is handed over
+   * when it ends. Returns what ends it before.
+   */
+  background(request: SimulatedRequest, backend: number, ended: (job: Job) => void): () => void
   schedule(atMs: number, action: () => void): void
 }
 
@@ -39,6 +46,8 @@ export interface Router {
   arrive(request: SimulatedRequest): void
   firstToken?(request: SimulatedRequest, backend: number): void
   ended?(request: SimulatedRequest, backend: number, outcome: 'completed' | 'failed', cachedTokens: number): void
+  /** A backend went out of service or came back. */
+  changed?(backend: number): void
   /** True while it waits for a promise: virtual time then stands still until the promises that can settle have. */
   busy?(): boolean
 }

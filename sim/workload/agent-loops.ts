@@ -57,6 +57,8 @@ export const AGENT_LOOP_DEFAULTS: AgentLoops = {
 /** Text by its blocks: what is full has an id for good, the rest gets a fresh one in every prompt. */
 type Context = { readonly blocks: number[]; tokens: number }
 
+type Made = RawRequest & { endsInCall: boolean }
+
 class Generator {
   readonly #options: AgentLoops
   readonly #random: Random
@@ -105,7 +107,7 @@ class Generator {
       const answerTokens = Math.max(1, Math.round(logNormal(this.#random, outputTokens, 0.8)))
       if (context.tokens + answerTokens > maxTokens) break
       if (this.#random() < forkShare) this.#request(this.#copy(context), atMs + 10, answerTokens, session)
-      this.#request(context, atMs, answerTokens, session)
+      const request = this.#request(context, atMs, answerTokens, session)
       atMs += 1000 + 20 * answerTokens
       if (turn === subAgentsAt) {
         const siblings = 2 + integerBelow(this.#random, 3)
@@ -117,26 +119,30 @@ class Generator {
         atMs = lastMs
       }
       const person = this.#random() < userShare
+      request.endsInCall = !person && turn + 1 < turns
       atMs += 1000 * logNormal(this.#random, person ? userSeconds : toolSeconds, 1)
     }
     return atMs
   }
 
-  #request(context: Context, atMs: number, answerTokens: number, session: string): void {
+  #request(context: Context, atMs: number, answerTokens: number, session: string): Made {
     const { blockTokens } = this.#options
     const promptTokens = context.tokens
     const blocks = [...context.blocks]
     if (promptTokens % blockTokens !== 0) blocks.push(this.#nextId++)
     const full = context.blocks.length
     this.#append(context, answerTokens)
-    this.#requests.push({
+    const request: Made = {
       atMs,
       promptTokens,
       outputTokens: answerTokens,
       blocks: Int32Array.from(blocks),
       answerBlocks: Int32Array.from(context.blocks.slice(full)),
       session,
-    })
+      endsInCall: false,
+    }
+    this.#requests.push(request)
+    return request
   }
 
   #append(context: Context, tokens: number): void {

@@ -74,7 +74,12 @@ export const buildWorkload = (
     const count = Math.floor((request.promptTokens + request.outputTokens) / blockTokens) - from
     const answerBlocks = answers[index] ?? Array.from({ length: count }, () => freshId++)
     const { atMs, promptTokens, outputTokens, blocks } = request
-    return { index, atMs, promptTokens, outputTokens, blocks, answerBlocks, session: sessionOf[index]!, parent }
+    const session = sessionOf[index]!
+    const { endsInCall } = request
+    return {
+      index, atMs, promptTokens, outputTokens, blocks, answerBlocks, session, parent,
+      ...(endsInCall === undefined ? {} : { endsInCall }),
+    }
   })
   return { name, blockTokens, requests, notices }
 }

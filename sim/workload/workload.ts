@@ -31,6 +31,7 @@ export type RawRequest = {
   readonly answerBlocks: ArrayLike<number> | null
   /** The client's name for the session, null where the log has none. */
   readonly session: string | null
+  readonly endsInCall?: boolean
 }
 
 /** The same workload, arriving `rate` times as fast. */

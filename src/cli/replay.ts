@@ -8,6 +8,7 @@ import {
   positive,
   positiveInteger,
 } from '../../sim/fleet-flags.ts'
+import type { Fault } from '../../sim/replay.ts'
 import type { ReadTrace } from '../../sim/workload/read-trace.ts'
 import { textOption, UsageError, type Command, type CommandInput } from './command.ts'
 import { asUsage } from './simulate.ts'
@@ -133,14 +134,14 @@ const readPlan = (input: CommandInput) => {
   const delay = Number(text('event-delay', '0'))
   if (!(delay >= 0)) throw new FlagError(`--event-delay must be milliseconds, not '${text('event-delay', '')}'`)
   const faults = ((input.values['fault'] as readonly string[] | undefined) ?? []).map((fault) => {
-    const match = /^(die|restart|stall):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
+    const match = /^(die|restart|stall|drain):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
     if (match === null)
-      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart or stall`)
+      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart, stall or drain`)
     const backend = Number(match[2])
     if (backend >= Math.min(...backends))
       throw new FlagError(`--fault '${fault}': backends count from 0 to ${Math.min(...backends) - 1}`)
     return {
-      kind: match[1] as 'die' | 'restart' | 'stall',
+      kind: match[1] as Fault['kind'],
       backend,
       atMs: 1000 * Number(match[3]),
       forMs: 1000 * Number(match[4] ?? 0),

@@ -16,7 +16,7 @@
 import { CACHE_SOURCES, CACHE_TIERS, type CacheMetadata, type CacheSource, type CacheTier } from '../model/affinity.ts'
 import type { Backend } from '../model/backend.ts'
 import { InvalidCacheState } from '../model/error.ts'
-import type { BlockChain } from '../model/turn.ts'
+import { prefixOf, type BlockChain } from '../model/turn.ts'
 
 export type ReportPorts = {
   readonly index: {
@@ -186,14 +186,6 @@ const wins = (seen: Observation, known: Observation): boolean =>
   seen.atMs > known.atMs || (seen.atMs === known.atMs && seen.rank >= known.rank)
 const keyOf = (backendIndex: number, session: { readonly tenant: string; readonly sessionId: string }): string =>
   `${backendIndex}\u0000${session.tenant}\u0000${session.sessionId}`
-
-/** The first so many blocks of a chain. */
-export const prefixOf = (chain: BlockChain, blocks: number): BlockChain => ({
-  hashes: chain.hashes,
-  length: blocks,
-  blockCharacters: chain.blockCharacters,
-  totalCharacters: blocks * chain.blockCharacters,
-})
 
 const wrongType = (param: string, expected: string, value: unknown): InvalidCacheState =>
   value === undefined

@@ -47,6 +47,14 @@ export type BlockChain = {
   readonly totalCharacters: number
 }
 
+/** The first so many whole blocks of a chain; shares its hashes. */
+export const prefixOf = (chain: BlockChain, blocks: number): BlockChain => ({
+  hashes: chain.hashes,
+  length: blocks,
+  blockCharacters: chain.blockCharacters,
+  totalCharacters: blocks * chain.blockCharacters,
+})
+
 /** A chain that can be continued; every extension is a new value. */
 export interface GrowingChain extends BlockChain {
   extend(text: string): GrowingChain
