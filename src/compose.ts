@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import type { Config } from './config.ts'
-import { ConfigError, parseBackend } from './config.ts'
+import { BACKEND_DEFAULTS, ConfigError, parseBackend } from './config.ts'
 import { isLoopback } from './config/address.ts'
 import { comparisonId, diagnoseCache } from './conversation/cache-diagnostics.ts'
 import { LineageCache } from './conversation/lineage-cache.ts'
@@ -41,7 +41,9 @@ import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
 import { Metrics } from './metrics.ts'
-import type { Backend, BackendConfig } from './model/backend.ts'
+import type { Backend, BackendConfig, Engine } from './model/backend.ts'
+import type { Decision, SchedulingRequest } from './model/decision.ts'
+import { Cancellation } from './model/cancellation.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
@@ -51,12 +53,18 @@ import { ReceiptBook } from './receipt-book.ts'
 import { estimateRequest } from './scheduling-request.ts'
 import { createPolicy } from './schedule/policies/catalogue.ts'
 import { Scheduler } from './schedule/scheduler.ts'
+import { PrewarmTurns } from './prewarm-turns.ts'
 import { forward } from './serve-passthrough.ts'
 import { serveTurn } from './serve-turn.ts'
 import type { Stages } from './stages.ts'
 import { warmStart } from './warm-start.ts'
 import { Connections } from './upstream/connections.ts'
-import { prefillPrompt } from './upstream/prefill.ts'
+import { prefill, prefillPrompt } from './upstream/prefill.ts'
+import { PrewarmAccount } from './upstream/prewarm-account.ts'
+import { Foresight } from './upstream/prewarm-foresight.ts'
+import { prewarmRequest, type PrewarmPrompt } from './upstream/prewarm-request.ts'
+import { Prewarmer } from './upstream/prewarm.ts'
+import { ReturnGaps } from './upstream/return-gaps.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
 
@@ -71,6 +79,8 @@ const BOUNDS = {
   sessionChainBytes: 64 * 2 ** 20,
   cacheObservations: 200_000,
   receipts: 20_000,
+  foreseenConversations: 2000,
+  foreseenCharacters: 32 * 2 ** 20,
   /** Responses whose blocks are put back into the index at start. */
   warmStartResponses: 2000,
 }
@@ -198,6 +208,9 @@ export async function startGateway(config: Config, options: { readonly version: 
         session_chains: sessionChains.size,
         session_chain_bytes: sessionChains.bytes,
         cache_observations: cacheReports.size,
+        foreseen_conversations: foresight.size,
+        foreseen_characters: foresight.characters,
+        prewarm_wishes: prewarmer.wishes,
         receipts: receipts.size,
         turns_waiting: scheduler.waiting.turns,
         turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
@@ -205,11 +218,13 @@ export async function startGateway(config: Config, options: { readonly version: 
     },
     pieces: () => scheduler.pieces,
     cacheReports: () => cacheReports.counts,
+    prewarming: () => ({ rules: prewarmAccount.rules, counts: Object.fromEntries(prewarmer.counts) }),
     evictions: () => ({
       lineages_size: lineages.evictions.size,
       sessions_size: sessions.evictions.size,
       session_chains_size: sessionChains.evictions.size,
       cache_observations_size: cacheReports.evicted,
+      foreseen_conversations_size: foresight.evicted,
       receipts_size: receipts.evictions.size,
       output_length_size: outputLength.evicted,
       ...prefixed('block_index_', index.stats.removed),
@@ -229,18 +244,92 @@ export async function startGateway(config: Config, options: { readonly version: 
     queuedTokens: ledger.queuedPrefillTokens(backend.index),
   })
 
+  // pre-warming
+  const unwarmedTenants = new Set(config.tenants.filter((tenant) => !tenant.prewarm).map((tenant) => tenant.id))
+  const prewarmAccount = new PrewarmAccount({
+    nowMs,
+    seconds: (tokens, backend, model) =>
+      latency.prefillSeconds(tokens, backend, model) - latency.prefillSeconds(0, backend, model),
+    onSwitch: (rule, on, why) => log.info({ rule, on, why }, 'pre-warming'),
+  })
+  const prewarmer = new Prewarmer<PrewarmPrompt>(
+    {
+      rank: (request) => scheduler.rank(request),
+      index,
+      ledger,
+      turnsWaiting: () => scheduler.waiting.turns,
+      tokensPerMinute: prewarmAllowance,
+      prefillSeconds: (tokens, backend, model) => latency.prefillSeconds(tokens, backend, model),
+      send: ({ prompt, request }, backend, handler) => {
+        const served = backend.models.get(request.model)
+        const asked = served === undefined ? null : prewarmRequest(prompt, backend, served)
+        if (asked === null) return null
+        const signal = new Cancellation()
+        void prefill({ ...asked, backend, requestId: ids.next('prewarm'), signal }, dispatchPorts).then((result) => {
+          if (signal.aborted) return
+          if (result === null) handler.failed()
+          else handler.done({ ...result.usage, ttftMs: result.ms })
+        })
+        return { cancel: () => signal.abort() }
+      },
+      learn: ({ request }, backend, expectedCachedTokens, { promptTokens, cachedTokens, ttftMs }) =>
+        latency.observe({
+          backend,
+          model: request.model,
+          tenant: request.tenant,
+          sessionId: request.sessionId,
+          status: 'completed',
+          promptChain: request.chain,
+          fullChain: request.chain,
+          expectedCachedTokens,
+          expectedPromptTokens: request.promptTokens,
+          usage: { promptTokens, cachedTokens, outputTokens: 1, reasoningTokens: null },
+          ttftMs,
+          decodeMs: null,
+          inFlightAtDispatch: 0,
+          queuedTokensAtDispatch: 0,
+        }),
+      nowMs,
+      after: systemAfter,
+    },
+    prewarmAccount,
+  )
+  const foresight = new Foresight<PrewarmPrompt>(
+    {
+      wish: (wish) => prewarmer.wish(wish),
+      rank: (request) => rankOrNull(scheduler, request),
+      gaps: new ReturnGaps(),
+      nowMs,
+    },
+    { maxConversations: BOUNDS.foreseenConversations, maxCharacters: BOUNDS.foreseenCharacters },
+  )
+  const prewarmTurns = new PrewarmTurns({
+    prewarmer,
+    account: prewarmAccount,
+    foresight,
+    waitSeconds: (backend) => ledger.waitSeconds(backend),
+    charactersPerToken: (model) => charactersPerToken.ratio(model),
+    itemCharacters: (item) => canonicalItem(item).length,
+    isWanted: (tenant, model) =>
+      !unwarmedTenants.has(tenant) &&
+      registry.list().some((backend) => backend.models.has(model) && prewarmAllowance(backend) !== null),
+  })
+
   const stages: Stages = {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) =>
       estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
-    prefill: (turn, backend, protocol, share, signal) =>
-      prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts),
+    prefill: (turn, backend, protocol, share, signal) => {
+      prewarmTurns.pieceBegins(turn, backend)
+      return prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts)
+    },
     release: (decision) => scheduler.release(decision),
-    begin: (decision, choice, request) => {
+    begin: (decision, choice, request, turn) => {
       if (request.chain.length > 0)
         cacheReports.observed(choice.backend.index, request.tenant, request.sessionId, 'record')
-      return scheduler.begin(decision, choice, request)
+      prewarmTurns.begins(turn, request, choice)
+      return prewarmTurns.watched(scheduler.begin(decision, choice, request))
     },
     load,
     dispatch: dispatchPorts,
@@ -250,8 +339,8 @@ export async function startGateway(config: Config, options: { readonly version: 
       return id === null ? null : diagnoseCache(turn, await store.getResponse(turn.tenant, id), cachedTokens)
     },
     save: (save) => store.saveResponse(save),
-    remember: (turn, output, storedId, backendId) => {
-      sessions.rememberHome(turn.session.id, backendId)
+    remember: (turn, output, storedId, backend, request) => {
+      sessions.rememberHome(turn.session.id, backend.id)
       const chain = rememberTurn(
         turn,
         output,
@@ -259,17 +348,20 @@ export async function startGateway(config: Config, options: { readonly version: 
         resolvePorts,
       )
       sessionChains.remember({ tenant: turn.tenant, sessionId: turn.session.id, model: turn.model, chain })
+      prewarmTurns.ended(turn, output, chain, request, backend)
       return chain
     },
-    learn: (outcome) => {
+    learn: (outcome, turn) => {
       try {
         charactersPerToken.observe(outcome)
         scheduler.observe(outcome)
         if (outcome.ttftMs !== null)
           cacheReports.observed(outcome.backend.index, outcome.tenant, outcome.sessionId, 'answer')
+        return { prewarmed: prewarmTurns.settled(outcome, turn) }
       } catch (error) {
         metrics.fallback('learning_failed')
         log.error({ err: error }, 'learning from an answer failed')
+        return { prewarmed: false }
       }
     },
     receipts,
@@ -293,7 +385,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     forward: (endpoint, model, body, call) =>
       forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
         rank: (request) => scheduler.rank(request),
-        begin: stages.begin,
+        begin: (decision, choice, request) => {
+          prewarmer.turnBegins(request.sessionId, choice.backend.index)
+          return prewarmTurns.watched(scheduler.begin(decision, choice, request))
+        },
         dispatch: dispatchPorts,
         emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
       }),
@@ -324,6 +419,12 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   cacheRoutes(router, {
     wallMs,
+    prewarming: () => ({
+      rules: prewarmAccount.rules,
+      counts: Object.fromEntries(prewarmer.counts),
+      running: prewarmer.running,
+      wishes: prewarmer.wishes,
+    }),
     registerCacheStates: (bodies) =>
       bodies
         .map(({ backendId, sessionId, metadata, tenant, at }) =>
@@ -359,6 +460,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         engine_running_requests: scraped?.running ?? null,
         engine_waiting_requests: scraped?.waiting ?? null,
         cached_blocks: index.blocks(backend.index),
+        prewarm_tokens_per_minute: prewarmAllowance(backend),
       }
     },
     receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,
@@ -370,7 +472,11 @@ export async function startGateway(config: Config, options: { readonly version: 
     const routine = change.kind === 'added' || change.kind === 'described'
     log[routine ? 'debug' : 'info']({ backend: change.backend.id, change: change.kind, why: change.why }, 'backend')
   })
+  registry.onChange(({ kind, backend }) => {
+    if (kind === 'drained' || kind === 'unhealthy' || kind === 'removed') prewarmTurns.lost(backend)
+  })
   registry.onRestart((backend) => {
+    prewarmTurns.emptied(backend)
     index.clearBackend(backend.index)
     scheduler.forget(backend.index)
     cacheReports.emptied(backend.index)
@@ -437,6 +543,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const end = async (): Promise<void> => {
     clearInterval(sweep)
     clearInterval(flushLog)
+    prewarmer.close()
     registry.close()
     metricsProbe.close()
     await Promise.all([connections.close(), probeConnections.close()])
@@ -465,6 +572,24 @@ export async function startGateway(config: Config, options: { readonly version: 
       server.closeAllConnections()
       logSink.flushSync()
     },
+  }
+}
+
+/** Engines that are usually run by whoever uses them: nobody pays for their idle time by the token. */
+const SELF_HOSTED: ReadonlySet<Engine> = new Set<Engine>(['vllm', 'sglang', 'llamacpp', 'homing-sim'])
+
+/** Tokens a minute that may be computed ahead there; null: none. */
+const prewarmAllowance = ({ engine, config: { prewarm } }: Backend): number | null =>
+  (prewarm?.enabled ?? SELF_HOSTED.has(engine))
+    ? (prewarm?.tokensPerMinute ?? BACKEND_DEFAULTS.prewarmTokensPerMinute)
+    : null
+
+function rankOrNull(scheduler: Scheduler, request: SchedulingRequest): Decision | null {
+  try {
+    return scheduler.rank(request)
+  } catch (error) {
+    if (error instanceof HomingError) return null
+    throw error
   }
 }
 

@@ -26,7 +26,13 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Bounds of one tenant; null: none. */
 export type TenantLimits = { readonly concurrency: number | null; readonly requestsPerMinute: number | null }
-export type TenantConfig = { readonly id: string; readonly keys: readonly string[]; readonly limits: TenantLimits }
+export type TenantConfig = {
+  readonly id: string
+  readonly keys: readonly string[]
+  readonly limits: TenantLimits
+  /** Prefixes of its conversations may be computed ahead. */
+  readonly prewarm: boolean
+}
 
 export type StoreConfig = {
   /** Absolute folder; null: memory only. */
@@ -225,7 +231,7 @@ function keyReader(env: ConfigSource['env'], keys: Owners): Reader<string> {
 function tenantReader(env: ConfigSource['env'], keys: Owners, fallback: TenantLimits): Reader<TenantConfig> {
   const ids = new Owners()
   return (value, place) => {
-    const section = new Section(value, place, ['id', 'keys', 'limits'])
+    const section = new Section(value, place, ['id', 'keys', 'limits', 'prewarm'])
     if (!isMapping(value)) return undefined
     const id = section.required('id', identifier)
     if (id !== undefined) ids.claim(id, formatPath(place.path), place.at('id'), `tenant id '${id}'`)
@@ -233,7 +239,8 @@ function tenantReader(env: ConfigSource['env'], keys: Owners, fallback: TenantLi
     if (isEmptyList(section.raw('keys'))) place.at('keys').problem('is empty: nobody could use this tenant')
     const limits = new Section(section.raw('limits') ?? {}, place.at('limits'), TENANT_LIMIT_KEYS)
     const bounds = readTenantLimits(limits, fallback)
-    return id === undefined || own === undefined ? undefined : { id, keys: own, limits: bounds }
+    const prewarm = section.read('prewarm', truth, true)
+    return id === undefined || own === undefined ? undefined : { id, keys: own, limits: bounds, prewarm }
   }
 }
 

@@ -53,6 +53,12 @@ export type Gauges = {
     readonly lost: number
     readonly turnedOff: number
   }
+  readonly prewarming: () => {
+    readonly rules: Readonly<
+      Record<string, { on: boolean; hits: number; wasted: number; spentTokens: number; savedTokens: number; spentSeconds: number; savedSeconds: number }>
+    >
+    readonly counts: Readonly<Record<string, Readonly<Record<string, number>>>>
+  }
   /** What became of reports about sessions' caches. */
   readonly cacheReports: () => Readonly<Record<string, number>>
 }
@@ -147,6 +153,44 @@ export class Metrics {
     this.#pieces(gauges.pieces)
     this.#readCounter('homing_cache_reports_total', 'Reports about sessions by what became of them.', ['result'], (add) => {
       for (const [result, count] of Object.entries(gauges.cacheReports())) add({ result }, count)
+    })
+    this.#readCounter(
+      'homing_prewarms_total',
+      'Prefixes that were to be computed ahead, by rule and what became of them.',
+      ['rule', 'result'],
+      (add) => {
+        const { rules, counts } = gauges.prewarming()
+        for (const [rule, results] of Object.entries(counts)) {
+          for (const [result, count] of Object.entries(results)) add({ rule, result }, count)
+          add({ rule, result: 'hit' }, rules[rule]?.hits ?? 0)
+          add({ rule, result: 'wasted' }, rules[rule]?.wasted ?? 0)
+        }
+      },
+    )
+    this.#readCounter(
+      'homing_prewarm_tokens_total',
+      'Prompt tokens computed ahead (spent), and those of them that turns found cached (saved).',
+      ['rule', 'what'],
+      (add) => {
+        for (const [rule, { spentTokens, savedTokens }] of Object.entries(gauges.prewarming().rules)) {
+          add({ rule, what: 'spent' }, spentTokens)
+          add({ rule, what: 'saved' }, savedTokens)
+        }
+      },
+    )
+    this.#readCounter(
+      'homing_prewarm_seconds_total',
+      'The same in seconds of the learned latency.',
+      ['rule', 'what'],
+      (add) => {
+        for (const [rule, { spentSeconds, savedSeconds }] of Object.entries(gauges.prewarming().rules)) {
+          add({ rule, what: 'spent' }, spentSeconds)
+          add({ rule, what: 'saved' }, savedSeconds)
+        }
+      },
+    )
+    this.#gauge('homing_prewarm_rule_on', 'A rule of pre-warming pays (1) or is off for a while (0).', ['rule'], (gauge) => {
+      for (const [rule, { on }] of Object.entries(gauges.prewarming().rules)) gauge.set({ rule }, on ? 1 : 0)
     })
     this.#gauge('homing_evictions', 'What was let go, by name and reason, since start.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.evictions())) gauge.set({ what }, value)

@@ -16,6 +16,7 @@ export type Ending = {
   readonly failovers: readonly Failover[]
   readonly relay: Relay
   readonly status: Receipt['outcome']
+  readonly prewarmed?: boolean
   readonly timing: {
     readonly dispatchedAtMs: number
     readonly firstOutputAtMs: number | null
@@ -58,6 +59,7 @@ export function writeReceipt(
     ...(prepared === undefined
       ? {}
       : { prepared: { tokens: Math.round(prepared.tokens), pieces: prepared.pieces, ms: round(prepared.ms) } }),
+    ...(ending.prewarmed === true ? { prewarmed: true } : {}),
     outputTokens: usage?.outputTokens ?? relay.outputTokens,
     ttftMs: first === null ? null : round(first - timing!.dispatchedAtMs),
     totalMs: last === null ? null : round(last - timing!.dispatchedAtMs),

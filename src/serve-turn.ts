@@ -13,6 +13,7 @@ import type { Decision, RankedBackend } from './model/decision.ts'
 import { HomingError } from './model/error.ts'
 import type { StoredItem } from './model/item.ts'
 import { isObject, type JsonObject } from './model/json.ts'
+import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
 import type { Turn } from './model/turn.ts'
 import type { PrefillPiece } from './schedule/ports.ts'
@@ -59,7 +60,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
             begun = true
             current = choice
             loadAtDispatch = stages.load(choice.backend)
-            return stages.begin(placed, choice, request)
+            return stages.begin(placed, choice, request, resolved)
           },
         },
       )
@@ -225,9 +226,9 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const status = result.kind === 'cancelled' ? 'cancelled' : (relay.ended?.status ?? 'failed')
     result.inFlight.end(status === 'incomplete' ? 'completed' : status)
     const remember = status === 'completed' || status === 'incomplete'
-    const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend.id) : resolved.chain
+    const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend, request) : resolved.chain
     const first = result.firstOutputAtMs
-    stages.learn({
+    const outcome: Outcome = {
       backend: result.choice.backend,
       model: turn.model,
       tenant: turn.tenant,
@@ -243,13 +244,15 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
       inFlightAtDispatch: loadAtDispatch.running,
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
-    })
+    }
+    const { prewarmed } = stages.learn(outcome, resolved)
     return writeReceipt(resolved, decision!, id, stages.wallMs(), {
       choice: result.choice,
       protocol: result.protocol,
       failovers: result.failovers,
       relay,
       status,
+      prewarmed,
       timing: result,
     })
   }

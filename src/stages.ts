@@ -29,7 +29,12 @@ export type Stages = {
   ) => Promise<Prefilled | null>
   /** The decision was not used: nothing was sent to the backend it chose. */
   readonly release: (decision: Decision) => void
-  readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
+  readonly begin: (
+    decision: Decision,
+    choice: RankedBackend,
+    request: SchedulingRequest,
+    turn: ResolvedTurn,
+  ) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
   readonly diagnose: (turn: ResolvedTurn, cachedTokens: number | null) => Promise<JsonObject | null>
@@ -38,11 +43,13 @@ export type Stages = {
     turn: ResolvedTurn,
     output: readonly StoredItem[],
     storedId: string | null,
-    backendId: string,
+    backend: Backend,
+    request: SchedulingRequest,
   ) => GrowingChain
   /** What this process has in flight at a backend now. */
   readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
-  readonly learn: (outcome: Outcome) => void
+  /** Says whether the turn profited from what was computed ahead of it. */
+  readonly learn: (outcome: Outcome, turn: ResolvedTurn) => { readonly prewarmed: boolean }
   readonly receipts: { put(tenant: string, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
   readonly newId: (prefix: IdPrefix | 'resp') => string

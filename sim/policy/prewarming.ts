@@ -58,7 +58,7 @@ export const prewarming = (parts: PrewarmingParts): Prewarming => {
         const startedMs = nowMs()
         const ahead = aheadOf(prompt, request.chain, context.blockTokens, startedMs)
         const cancel = context.background(ahead, backend.index, (job) => {
-          if (job.state !== 'finished') return handler.failed('lost')
+          if (job.state !== 'finished') return handler.failed()
           handler.done({ promptTokens: ahead.promptTokens, cachedTokens: job.cachedTokens, ttftMs: nowMs() - startedMs })
         })
         return { cancel }

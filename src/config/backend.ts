@@ -6,9 +6,10 @@ import { describe, formatPath, isMapping, Place, Section } from './place.ts'
 import type { Reader } from './place.ts'
 import { ConfigError } from './problem.ts'
 import type { ConfigProblem } from './problem.ts'
-import { duration, identifier, integer, oneOf, orNone, secret, text } from './values.ts'
+import { duration, identifier, integer, oneOf, orNone, secret, text, truth } from './values.ts'
 
-const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'timeouts', 'ca']
+const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'timeouts', 'ca', 'prewarm']
+const PREWARM_KEYS = ['enabled', 'tokens_per_minute']
 const TIMEOUT_KEYS = ['connect', 'idle', 'first_token']
 
 export const BACKEND_DEFAULTS = {
@@ -19,7 +20,9 @@ export const BACKEND_DEFAULTS = {
   idleMs: 60_000,
   /** How long the first output may take; null: as long as it takes. */
   firstTokenMs: null,
-} as const satisfies { protocol: BackendConfig['protocol'] } & BackendConfig['timeouts']
+  /** A quarter of what an engine computes that reads 8,000 tokens a second. */
+  prewarmTokensPerMinute: 120_000,
+} as const satisfies { protocol: BackendConfig['protocol']; prewarmTokensPerMinute: number } & BackendConfig['timeouts']
 
 /** Homing sets these itself, or they belong to one connection. */
 const RESERVED_HEADERS = new Set([
@@ -41,6 +44,7 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
     if (!isMapping(value)) return undefined
     const url = section.required('url', backendUrl)
     const times = new Section(section.raw('timeouts') ?? {}, place.at('timeouts'), TIMEOUT_KEYS)
+    const prewarm = new Section(shortPrewarm(section.raw('prewarm')), place.at('prewarm'), PREWARM_KEYS)
     const config = {
       protocol: section.read<BackendConfig['protocol']>(
         'protocol', oneOf('chat', 'responses', 'auto'), BACKEND_DEFAULTS.protocol,
@@ -55,6 +59,10 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
         firstTokenMs: times.read<number | null>('first_token', orNone(duration(1)), BACKEND_DEFAULTS.firstTokenMs),
       },
       ca: section.read<string | null>('ca', certificate(origin.folder), null),
+      prewarm: {
+        enabled: prewarm.read<boolean | null>('enabled', truth, null),
+        tokensPerMinute: prewarm.read('tokens_per_minute', integer(1), BACKEND_DEFAULTS.prewarmTokensPerMinute),
+      },
     }
     if (config.key !== null && config.headers['authorization'] !== undefined) {
       place.at('headers').at('authorization').problem("'key' already sends this header; keep one of the two")
@@ -65,6 +73,9 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
     return { id, url, ...config }
   }
 }
+
+/** `prewarm: false` is short for `prewarm: { enabled: false }`. */
+const shortPrewarm = (value: unknown): unknown => (typeof value === 'boolean' ? { enabled: value } : (value ?? {}))
 
 /** A backend declared over HTTP. Throws ConfigError with every problem. */
 export function parseBackend(value: unknown): BackendConfig {

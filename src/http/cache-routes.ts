@@ -1,4 +1,4 @@
-/** What is cached where, for operators and engines: reports about sessions (`registerCacheState` over HTTP). */
+/** What is cached where, for operators and engines: reports about sessions (`registerCacheState` over HTTP), pre-warming. */
 import { HomingError } from '../model/error.ts'
 import { isObject, type JsonObject } from '../model/json.ts'
 import { describe } from '../wire/parse-checks.ts'
@@ -8,6 +8,13 @@ import type { Router } from './router.ts'
 export type CacheRoutePorts = {
   /** All or none. Throws InvalidCacheState. */
   readonly registerCacheStates: (reports: readonly CacheStateBody[]) => readonly object[]
+  /** What pre-warming did, by rule. */
+  readonly prewarming: () => {
+    readonly rules: Readonly<Record<string, object>>
+    readonly counts: Readonly<Record<string, object>>
+    readonly running: readonly object[]
+    readonly wishes: number
+  }
   readonly wallMs: () => number
 }
 
@@ -34,6 +41,15 @@ export function cacheRoutes(router: Router<Handler>, ports: CacheRoutePorts): vo
       entries.map((entry, index) => reportOf(entry, many ? `[${index}]` : '', ports.wallMs())),
     )
     call.sink.json(200, many ? { object: 'list', data: registered.map(snake) } : snake(registered[0]!))
+  })
+  admin('GET', 'prewarm', 'prewarm', async ({ sink }) => {
+    const { rules, counts, running, wishes } = ports.prewarming()
+    sink.json(200, {
+      object: 'prewarming',
+      rules: Object.entries(rules).map(([rule, account]) => ({ rule, ...snake(account), counts: counts[rule] as JsonObject })),
+      running: running.map(snake),
+      wishes,
+    })
   })
 }
 

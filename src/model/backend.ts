@@ -15,6 +15,8 @@ export type BackendConfig = {
   readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly firstTokenMs: number | null }
   /** PEM text of an own certificate authority. */
   readonly ca: string | null
+  /** Whether prefixes may be computed ahead there; `enabled` null: on engines that are run by whoever uses them. */
+  readonly prewarm?: { readonly enabled: boolean | null; readonly tokensPerMinute: number }
 }
 
 /** A model that a backend offers. */

@@ -19,6 +19,8 @@ export type Receipt = {
   readonly cachedTokens: { readonly expected: number; readonly actual: number | null }
   /** Of the prompt, what was computed there in pieces before the turn was sent; left out where it was sent whole. */
   readonly prepared?: { readonly tokens: number; readonly pieces: number; readonly ms: number }
+  /** True where the turn found cached what had been computed ahead for it; left out otherwise. */
+  readonly prewarmed?: boolean
   readonly outputTokens: number | null
   readonly ttftMs: number | null
   readonly totalMs: number | null

@@ -50,7 +50,7 @@ export type PrewarmResult = {
 
 export type SendHandler = {
   readonly done: (result: PrewarmResult) => void
-  readonly failed: (why: string) => void
+  readonly failed: () => void
 }
 
 export type PrewarmPorts<Prompt> = {
