@@ -220,7 +220,9 @@ export class Prewarmer<Prompt> {
       return wish.begun?.backend === backend ? Math.min(missing, promptTokens - wish.begun.tokens) : missing
     }
     if (ranked[0] === undefined) return
-    if (missingAt(ranked[0]) < LEAST_TOKENS) {
+    const isLittle = (missing: number, b: number): boolean =>
+      missing < LEAST_TOKENS || this.#ports.prefillSeconds(missing, b, model) - this.#ports.prefillSeconds(0, b, model) < LEAST_SECONDS
+    if (isLittle(missingAt(ranked[0]), ranked[0].backend.index)) {
       this.#wishes.delete(wish.key)
       return this.#count(wish, 'needless')
     }
@@ -229,7 +231,7 @@ export class Prewarmer<Prompt> {
     for (const choice of ranked) {
       const { backend } = choice
       const missing = missingAt(choice)
-      if (missing < LEAST_TOKENS || missing > LEAST_TOKENS + AGAIN * least || !this.#isIdle(backend, now)) continue
+      if (isLittle(missing, backend.index) || missing > LEAST_TOKENS + AGAIN * least || !this.#isIdle(backend, now)) continue
       if (!this.#spend(backend, missing, now)) {
         this.#count(wish, 'over_budget')
         continue
@@ -356,8 +358,10 @@ const newCounts = (): PrewarmCounts => ({
   sent: 0, done: 0, cancelled: 0, failed: 0, needless: 0, expired: 0, over_budget: 0, switched_off: 0, crowded_out: 0,
 })
 
-/** Fewer cost an engine less than the request itself: at 8,000 tokens a second 32 ms. */
-const LEAST_TOKENS = 256
+/** Less costs an engine no more than the request itself: a network round trip and a step of decoding. */
+const LEAST_SECONDS = 0.03
+/** One block of most engines is 16 to 64 tokens, and one of the index about 32. */
+const LEAST_TOKENS = 64
 /** Computing up to so many times the least that is missing anywhere is better than waiting for that backend. */
 const AGAIN = 1.1
 const MAX_WISHES = 256

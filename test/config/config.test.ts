@@ -25,7 +25,7 @@ test('the configuration of the manual is read with every value ready to use', ()
     text: `
 listen: 127.0.0.1:8787
 store: { path: ./homing-data, retention_days: 7, max_bytes: 1GiB }
-tenants: [{ id: acme, keys: [env:ACME_KEY], limits: { concurrency: 4 } }, { id: zeta, keys: [z-key] }]
+tenants: [{ id: acme, keys: [env:ACME_KEY], limits: { concurrency: 4 } }, { id: zeta, keys: [z-key], prewarm: false }]
 backends:
   - id: a
     url: http://127.0.0.1:9001/v1
@@ -35,6 +35,7 @@ backends:
     models: { qwen: Qwen/Qwen3-32B }
     context_tokens: 32768
     timeouts: { connect: 500ms, idle: 1m, first_token: 90s }
+    prewarm: { enabled: true, tokens_per_minute: 5000 }
 admin: { keys: [env:HOMING_ADMIN_KEY] }
 limits: { body_bytes: 1MiB, items: 50, depth: 9, requests_per_minute: 600 }
 policy: lmetric
@@ -51,13 +52,13 @@ log: { level: warn }
     open: false,
     store: { path: '/etc/homing/homing-data', retentionMs: 7 * 86_400_000, maxBytes: 2 ** 30 },
     tenants: [
-      { id: 'acme', keys: ['a-key'], limits: { concurrency: 4, requestsPerMinute: 600 } },
-      { id: 'zeta', keys: ['z-key'], limits: { concurrency: null, requestsPerMinute: 600 } },
+      { id: 'acme', keys: ['a-key'], limits: { concurrency: 4, requestsPerMinute: 600 }, prewarm: true },
+      { id: 'zeta', keys: ['z-key'], limits: { concurrency: null, requestsPerMinute: 600 }, prewarm: false },
     ],
     backends: [{
       id: 'a', url: 'http://127.0.0.1:9001', protocol: 'chat', key: 'b-key', headers: { 'x-team': 'search' },
       models: { qwen: 'Qwen/Qwen3-32B' }, contextTokens: 32_768,
-      timeouts: { connectMs: 500, idleMs: 60_000, firstTokenMs: 90_000 }, ca: null,
+      timeouts: { connectMs: 500, idleMs: 60_000, firstTokenMs: 90_000 }, ca: null, prewarm: { enabled: true, tokensPerMinute: 5000 },
     }],
     admin: { keys: ['root-key'], required: true },
     limits: { bodyBytes: 2 ** 20, items: 50, depth: 9, tenant: { concurrency: null, requestsPerMinute: 600 } },
@@ -80,7 +81,7 @@ test('without a file the defaults hold, and rates and concurrency are off', () =
   assert.deepEqual(config.admin, { keys: [], required: false })
   assert.deepEqual(config.backends[0], {
     id: '127.0.0.1:9001', url: 'http://127.0.0.1:9001', protocol: 'auto', key: null, headers: {}, models: null,
-    contextTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null,
+    contextTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null, prewarm: { enabled: null, tokensPerMinute: 120_000 },
   })
 })
 
@@ -133,7 +134,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
     "1 backends[0].ca: cannot read '/nonexistent/ca.pem': ENOENT: no such file or directory, open '/nonexistent/ca.pem'"],
   ['backends as a mapping', 'backends: { url: "http://h:1" }', '1 backends: expected a list, but got a mapping'],
   ['a backend as text', 'backends: ["http://h:1"]',
-    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, timeouts, ca, but got a string'],
+    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, timeouts, ca, prewarm, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
     'policy, chunked_prefill, stream_commit_after, shutdown_grace, log, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',

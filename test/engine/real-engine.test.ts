@@ -137,4 +137,22 @@ describe('a conversation on real engines', WHY_NOT === undefined ? {} : { skip: 
       assert.ok(next.cached >= 0.8 * root.prompt, `${next.cached} of ${next.prompt} tokens were cached; its parent had ${root.prompt}`)
     }
   })
+
+  test('when the home of a conversation is drained, its next turn finds its prefix computed on another engine', { timeout: 120_000 }, async () => {
+    const first = await turn('/v1/responses', { input: opening('Karin'), ...short })
+    const second = await turn('/v1/responses', { input: 'What do I collect?', previous_response_id: first.id, ...short })
+    await ask.json(`/homing/v1/backends/${second.backend}/drain`, { drain: true })
+    try {
+      await eventually(async () => {
+        const { wishes, running } = (await ask.json('/homing/v1/prewarm')).body
+        return wishes === 0 && (running as readonly unknown[]).length === 0
+      })
+      const next = await turn('/v1/responses', { input: 'And where?', previous_response_id: second.id, ...short })
+      assert.notEqual(next.backend, second.backend)
+      assert.ok(next.cached >= 0.8 * second.prompt, `${next.cached} of ${next.prompt} tokens were cached; its parent had ${second.prompt}`)
+      assert.equal((await ask.json(`/homing/v1/responses/${next.id}/decision`)).body['prewarmed'], true)
+    } finally {
+      await ask.json(`/homing/v1/backends/${second.backend}/drain`, { drain: false })
+    }
+  })
 })
