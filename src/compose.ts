@@ -36,6 +36,7 @@ import { BlockIndex } from './kv/block-index.ts'
 import { CacheReports } from './kv/cache-reports.ts'
 import { CacheCalibration } from './kv/calibration.ts'
 import { canonicalHead, canonicalItem } from './kv/canonical.ts'
+import { PrefixGroups } from './kv/prefix-groups.ts'
 import { PrefixChain } from './kv/chain.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
@@ -80,6 +81,7 @@ const BOUNDS = {
   cacheObservations: 200_000,
   receipts: 20_000,
   foreseenConversations: 2000,
+  prefixGroups: 512,
   foreseenCharacters: 32 * 2 ** 20,
   /** Responses whose blocks are put back into the index at start. */
   warmStartResponses: 2000,
@@ -211,6 +213,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         foreseen_conversations: foresight.size,
         foreseen_characters: foresight.characters,
         prewarm_wishes: prewarmer.wishes,
+        prefix_groups: prefixGroups.size,
         receipts: receipts.size,
         turns_waiting: scheduler.waiting.turns,
         turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
@@ -225,6 +228,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       session_chains_size: sessionChains.evictions.size,
       cache_observations_size: cacheReports.evicted,
       foreseen_conversations_size: foresight.evicted,
+      prefix_groups_size: prefixGroups.evicted,
       receipts_size: receipts.evictions.size,
       output_length_size: outputLength.evicted,
       ...prefixed('block_index_', index.stats.removed),
@@ -303,7 +307,9 @@ export async function startGateway(config: Config, options: { readonly version: 
     },
     { maxConversations: BOUNDS.foreseenConversations, maxCharacters: BOUNDS.foreseenCharacters },
   )
+  const prefixGroups = new PrefixGroups(index, { nowMs: wallMs, maxGroups: BOUNDS.prefixGroups })
   const prewarmTurns = new PrewarmTurns({
+    groupOf: (request) => prefixGroups.observe(request, request.homeBackendId === null, registry.list()),
     prewarmer,
     account: prewarmAccount,
     foresight,
@@ -419,6 +425,16 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   cacheRoutes(router, {
     wallMs,
+    prefixes: () =>
+      prefixGroups.list().map(({ hash, tenant, model, chain, sessions: several, lastUseMs }) => ({
+        hash,
+        tenant,
+        model,
+        tokens: Math.round(chain.totalCharacters / charactersPerToken.ratio(model)),
+        sessions: several,
+        backends: registry.list().flatMap(({ id, index: b }) => (index.cachedBlocks(chain, b) >= chain.length ? [id] : [])),
+        lastUse: Math.round(lastUseMs / 1000),
+      })),
     prewarming: () => ({
       rules: prewarmAccount.rules,
       counts: Object.fromEntries(prewarmer.counts),

@@ -17,7 +17,9 @@ import type { Prewarmer } from './upstream/prewarm.ts'
 export type PrewarmTurnPorts = {
   readonly prewarmer: Pick<Prewarmer<PrewarmPrompt>, 'turnBegins' | 'turnMoved' | 'lost'>
   readonly account: Pick<PrewarmAccount, 'dispatched' | 'settle' | 'emptied'>
-  readonly foresight: Pick<Foresight<PrewarmPrompt>, 'began' | 'ended' | 'dropped' | 'lost'>
+  readonly foresight: Pick<Foresight<PrewarmPrompt>, 'began' | 'ended' | 'dropped' | 'lost' | 'shared'>
+  /** To be told of every turn before its blocks are entered. Null: its prompt begins as no other session's. */
+  readonly groupOf: (request: SchedulingRequest) => { readonly hash: string; readonly chain: BlockChain; readonly sessions: number } | null
   readonly waitSeconds: (backendIndex: number) => number
   readonly charactersPerToken: (model: string) => number
   readonly itemCharacters: (item: ConversationItem) => number
@@ -36,11 +38,16 @@ export class PrewarmTurns {
   begins(turn: ResolvedTurn, request: SchedulingRequest, { backend }: RankedBackend): void {
     const { prewarmer, account, foresight, waitSeconds, isWanted } = this.#ports
     const key = keyOf(turn)
+    const group = this.#ports.groupOf(request)
     prewarmer.turnBegins(key, backend.index)
     account.dispatched(request.chain, backend.index)
     if (!isWanted(turn.tenant, turn.model)) return
     const prompt = promptOf(turn, [], request.protocol)
     foresight.began({ key, request: this.#next(request, request.chain, backend), prompt, home: backend }, waitSeconds(backend.index))
+    if (group === null || group.sessions < HOT_SESSIONS || request.homeBackendId !== null) return
+    // another session like this one: where would the next go?
+    const share = Math.min(1, (group.chain.length * group.chain.blockCharacters) / request.chain.totalCharacters)
+    foresight.shared(`prefix ${group.hash}`, { ...this.#next(request, group.chain, null), sessionId: group.hash }, { ...prompt, share })
   }
 
   /** A part of its prompt is sent. */
@@ -91,7 +98,7 @@ export class PrewarmTurns {
     this.#ports.account.emptied(backend.index)
   }
 
-  #next(request: SchedulingRequest, chain: BlockChain, home: Backend): SchedulingRequest {
+  #next(request: SchedulingRequest, chain: BlockChain, home: Backend | null): SchedulingRequest {
     return {
       endpoint: request.endpoint,
       tenant: request.tenant,
@@ -100,7 +107,7 @@ export class PrewarmTurns {
       promptTokens: chain.totalCharacters / this.#ports.charactersPerToken(request.model),
       maxOutputTokens: null,
       sessionId: request.sessionId,
-      homeBackendId: home.id,
+      homeBackendId: home?.id ?? null,
       protocol: request.protocol,
       needsVision: request.needsVision,
       exclude: NONE,
@@ -120,6 +127,8 @@ export class PrewarmTurns {
   }
 }
 
+/** As many as make a trunk that pins nobody (schedule/scorers/regret.ts). */
+const HOT_SESSIONS = 3
 const NONE: ReadonlySet<string> = new Set()
 const keyOf = (turn: ResolvedTurn): string => `${turn.tenant}\u0000${turn.session.id}`
 
@@ -127,5 +136,5 @@ const promptOf = (turn: ResolvedTurn, output: readonly ConversationItem[], proto
   turn,
   output,
   protocol: protocol ?? 'chat',
-  leadingItems: null,
+  share: 1,
 })

@@ -1,4 +1,7 @@
-/** What is cached where, for operators and engines: reports about sessions (`registerCacheState` over HTTP), pre-warming. */
+/**
+ * What is cached where, for operators and engines: reports about sessions (`registerCacheState` over HTTP), shared
+ * prefixes, pre-warming.
+ */
 import { HomingError } from '../model/error.ts'
 import { isObject, type JsonObject } from '../model/json.ts'
 import { describe } from '../wire/parse-checks.ts'
@@ -8,6 +11,8 @@ import type { Router } from './router.ts'
 export type CacheRoutePorts = {
   /** All or none. Throws InvalidCacheState. */
   readonly registerCacheStates: (reports: readonly CacheStateBody[]) => readonly object[]
+  /** Prefixes that sessions share: names and numbers. */
+  readonly prefixes: () => readonly object[]
   /** What pre-warming did, by rule. */
   readonly prewarming: () => {
     readonly rules: Readonly<Record<string, object>>
@@ -42,6 +47,9 @@ export function cacheRoutes(router: Router<Handler>, ports: CacheRoutePorts): vo
     )
     call.sink.json(200, many ? { object: 'list', data: registered.map(snake) } : snake(registered[0]!))
   })
+  admin('GET', 'prefixes', 'prefixes', async ({ sink }) =>
+    sink.json(200, { object: 'list', data: ports.prefixes().map((group) => ({ object: 'prefix', ...snake(group) })) }),
+  )
   admin('GET', 'prewarm', 'prewarm', async ({ sink }) => {
     const { rules, counts, running, wishes } = ports.prewarming()
     sink.json(200, {

@@ -55,6 +55,17 @@ export const prefixOf = (chain: BlockChain, blocks: number): BlockChain => ({
   totalCharacters: blocks * chain.blockCharacters,
 })
 
+/** A chained hash names all that stands before it, so one comparison is enough. Nothing starts with the empty chain. */
+export const startsWith = (chain: BlockChain, prefix: BlockChain): boolean => {
+  const last = 2 * (prefix.length - 1)
+  return (
+    prefix.length > 0 &&
+    chain.length >= prefix.length &&
+    chain.hashes[last] === prefix.hashes[last] &&
+    chain.hashes[last + 1] === prefix.hashes[last + 1]
+  )
+}
+
 /** A chain that can be continued; every extension is a new value. */
 export interface GrowingChain extends BlockChain {
   extend(text: string): GrowingChain

@@ -15,7 +15,7 @@
  * first, as wasted.
  */
 import type { Outcome } from '../model/outcome.ts'
-import type { BlockChain } from '../model/turn.ts'
+import { startsWith, type BlockChain } from '../model/turn.ts'
 
 export const PREWARM_RULES = ['drain', 'overload', 'tool', 'reasoning', 'shared'] as const
 export type PrewarmRule = (typeof PREWARM_RULES)[number]
@@ -180,17 +180,6 @@ export class PrewarmAccount {
     const figures = `${totals.recentSaved.toFixed(2)} s saved for ${totals.recentSpent.toFixed(2)} s spent`
     this.#ports.onSwitch(rule, false, `${figures} over its last trials`)
   }
-}
-
-/** A chained hash names all that stands before it, so one comparison is enough. */
-const startsWith = (chain: BlockChain, prefix: BlockChain): boolean => {
-  if (prefix.length === 0) return false // too little of it was computed to be found
-  const last = 2 * (prefix.length - 1)
-  return (
-    chain.length >= prefix.length &&
-    chain.hashes[last] === prefix.hashes[last] &&
-    chain.hashes[last + 1] === prefix.hashes[last + 1]
-  )
 }
 
 const newTotals = (): Totals => ({

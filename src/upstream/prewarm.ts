@@ -105,8 +105,9 @@ export class Prewarmer<Prompt> {
 
   wish(wish: Wish<Prompt>): void {
     if (!this.#account.isOn(wish.rule)) return this.#count(wish, 'switched_off')
+    const begun = this.#wishes.get(wish.key)?.begun
     this.#wishes.delete(wish.key)
-    this.#wishes.set(wish.key, wish)
+    this.#wishes.set(wish.key, begun === undefined ? wish : { ...wish, begun })
     if (this.#wishes.size > MAX_WISHES) {
       const last = this.#inOrder().at(-1)!
       this.#wishes.delete(last.key)
@@ -226,12 +227,13 @@ export class Prewarmer<Prompt> {
       this.#wishes.delete(wish.key)
       return this.#count(wish, 'needless')
     }
-    // a part of it may lie at a busy backend: going on there later costs less than beginning elsewhere
-    const least = ranked.reduce((least, choice) => Math.min(least, missingAt(choice)), Infinity)
+    // begun at a backend that is busy now: going on there later costs less than beginning elsewhere
+    const begun = ranked.find(({ backend }) => backend === wish.begun?.backend)
+    const most = begun === undefined ? Infinity : LEAST_TOKENS + AGAIN * missingAt(begun)
     for (const choice of ranked) {
       const { backend } = choice
       const missing = missingAt(choice)
-      if (isLittle(missing, backend.index) || missing > LEAST_TOKENS + AGAIN * least || !this.#isIdle(backend, now)) continue
+      if (isLittle(missing, backend.index) || missing > most || !this.#isIdle(backend, now)) continue
       if (!this.#spend(backend, missing, now)) {
         this.#count(wish, 'over_budget')
         continue
@@ -261,9 +263,12 @@ export class Prewarmer<Prompt> {
     this.#count(wish, 'done')
     const computedTokens = Math.max(0, result.promptTokens - (result.cachedTokens ?? expectedCachedTokens))
     this.#refund(running, computedTokens)
-    this.#ports.index.insert(wish.request.chain, backend.index)
+    // what sessions share is cut where a message ends, which may be a little before it
+    const share = wish.rule === 'shared' ? Math.min(1, result.promptTokens / wish.request.promptTokens) : 1
+    const chain = prefixOf(wish.request.chain, Math.floor(share * wish.request.chain.length))
+    this.#ports.index.insert(chain, backend.index)
     this.#ports.learn(wish, backend, expectedCachedTokens, result)
-    this.#book(running, wish.request.chain, result.promptTokens, computedTokens)
+    this.#book(running, chain, result.promptTokens, computedTokens)
     this.#pump()
   }
 
@@ -362,7 +367,7 @@ const newCounts = (): PrewarmCounts => ({
 const LEAST_SECONDS = 0.03
 /** One block of most engines is 16 to 64 tokens, and one of the index about 32. */
 const LEAST_TOKENS = 64
-/** Computing up to so many times the least that is missing anywhere is better than waiting for that backend. */
+/** Computing up to so many times of what is missing where it was begun is better than waiting for that backend. */
 const AGAIN = 1.1
 const MAX_WISHES = 256
 const LOOKED_AT = 16

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { JsonObject } from '../../src/model/json.ts'
+import { eventually, harness } from './support/gateway.ts'
+import { remembers } from './support/scripted-upstream.ts'
+
+const AGENT = 'You read old maps of harbours and write down what each of them says. '.repeat(80)
+
+test('a prefix that sessions share is listed by hash, size and holders, never by its text', { timeout: 30_000 }, async (t) => {
+  const { json, url } = await harness(t, { usual: remembers('Yes.') })
+  for (const who of ['Ada', 'Bob', 'Cleo']) await json('/v1/responses', { model: 'm', instructions: AGENT, input: `I am ${who}. ${who.repeat(60)}` })
+  const { body } = await json('/homing/v1/prefixes')
+  const [group, ...others] = body['data'] as readonly JsonObject[]
+  assert.deepEqual(others, [])
+  assert.match(String(group!['hash']), /^[0-9a-f]{12}$/)
+  assert.equal(group!['sessions'], 3)
+  assert.ok(Number(group!['tokens']) > 1000)
+  assert.ok((group!['backends'] as readonly string[]).length >= 1)
+  assert.ok(Math.abs(Number(group!['last_use']) - Date.now() / 1000) < 60)
+  const shown = JSON.stringify(body) + (await (await fetch(`${url}/metrics`)).text())
+  assert.doesNotMatch(shown, /harbours|Cleo/)
+})
+
+test('a hot prefix is computed where the next session would go and where it is missing', { timeout: 30_000 }, async (t) => {
+  const { json, upstreams } = await harness(t, { usual: remembers('Yes.'), contextTokens: 65_536, config: { chunked_prefill: false } })
+  const [holder, other] = upstreams as [(typeof upstreams)[0], (typeof upstreams)[0]]
+  const drain = (on: boolean) => json(`/homing/v1/backends/${other.id}/drain`, { drain: on })
+  const ask = (who: string, length: number) => json('/v1/responses', { model: 'm', instructions: AGENT, input: `I am ${who}. ${`${who} asks. `.repeat(length)}` })
+  await drain(true)
+  for (const who of ['Ada', 'Bob', 'Cleo', 'Dora']) await ask(who, 10)
+  await drain(false)
+  assert.equal(other.asked.length, 0)
+  // the holder is kept busy by a new session with much to read: whoever comes next would go elsewhere
+  const long = ask('Emil', 4000)
+  await eventually(() => other.asked.length > 0)
+  await long
+  const [ahead] = other.asked
+  assert.equal(ahead!.body['max_tokens'], 1)
+  assert.deepEqual((ahead!.body['messages'] as readonly JsonObject[]).map(({ role, content }) => [role, String(content).length]), [['system', AGENT.trim().length], ['user', 1]])
+  assert.ok(holder.asked.length === 5)
+})
+
+test('only operators see which prefixes there are', { timeout: 30_000 }, async (t) => {
+  const { json } = await harness(t, { config: { tenants: [{ id: 'x', keys: ['key-x'] }], admin: { keys: ['key-admin'] } } })
+  for (const path of ['prefixes', 'prewarm']) {
+    assert.equal((await json(`/homing/v1/${path}`, undefined, { authorization: 'Bearer key-x' })).status, 403)
+    assert.equal((await json(`/homing/v1/${path}`, undefined, { authorization: 'Bearer key-admin' })).status, 200)
+  }
+})
