@@ -32,6 +32,8 @@ export type ReplayOptions = {
   readonly faults?: readonly Fault[]
   /** KV events reach the policy so much later. 0: exact knowledge. */
   readonly eventDelayMs?: number
+  /** A request reaches its engine, and what it answers the router, so much later. */
+  readonly networkDelayMs?: number
   readonly onProgress?: (answered: number) => void
 }
 
@@ -105,7 +107,7 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       heldMs[request.index] = nowMs - request.atMs - preparedMs[request.index]!
       backendOf[request.index] = backend
       ledger.placed(request, backend, uncachedTokens, nowMs)
-      engines[backend]!.submit(newJob(request, listeners[backend]!))
+      later(() => engines[backend]!.submit(newJob(request, listeners[backend]!)))
     },
     prefill: (request, backend, promptTokens, done) => {
       const sentMs = timeline.nowMs()
@@ -113,31 +115,37 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       const piece = startOf(request, promptTokens, workload.blockTokens)
       const listener: JobListener = {
         firstToken() {},
-        finished: (job) => {
-          const computed = piece.promptTokens - job.cachedTokens
-          preparedTokens[request.index]! += computed
-          preparedMs[request.index]! += timeline.nowMs() - sentMs
-          work[backend]! += computed
-          done({ promptTokens: piece.promptTokens, cachedTokens: job.cachedTokens })
-        },
-        failed: () => done(null),
+        finished: (job) =>
+          later(() => {
+            const computed = piece.promptTokens - job.cachedTokens
+            preparedTokens[request.index]! += computed
+            preparedMs[request.index]! += timeline.nowMs() - sentMs
+            work[backend]! += computed
+            done({ promptTokens: piece.promptTokens, cachedTokens: job.cachedTokens })
+          }),
+        failed: () => later(() => done(null)),
       }
-      engines[backend]!.submit(newJob(piece, listener))
+      later(() => engines[backend]!.submit(newJob(piece, listener)))
     },
     schedule: (atMs, action) => timeline.schedule(atMs, action),
   }
   const router: Router = policy.create(context)
+  const networkDelayMs = options.networkDelayMs ?? 0
+  const later = (action: () => void): void => {
+    if (networkDelayMs === 0) action()
+    else timeline.schedule(timeline.nowMs() + networkDelayMs, action)
+  }
 
   const listeners = engines.map((_, backend): JobListener => ({
-    firstToken: (job: Job) => {
+    firstToken: (job: Job) => later(() => {
       const { request } = job
       ttftMs[request.index] = timeline.nowMs() - request.atMs
       // what was computed for it just before was not cached
       cachedTokens[request.index] = Math.max(0, job.cachedTokens - preparedTokens[request.index]!)
       ledger.firstToken(request, backend, timeline.nowMs())
       router.firstToken?.(request, backend)
-    },
-    finished: (job: Job) => {
+    }),
+    finished: (job: Job) => later(() => {
       const { request } = job
       totalMs[request.index] = timeline.nowMs() - request.atMs
       work[backend]! += request.promptTokens - job.cachedTokens
@@ -146,14 +154,14 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       ledger.ended(request, backend)
       if (options.onProgress !== undefined && (answered & 255) === 0) options.onProgress(answered)
       router.ended?.(request, backend, 'completed', job.cachedTokens)
-    },
-    failed: (job: Job) => {
+    }),
+    failed: (job: Job) => later(() => {
       const { request } = job
       retries++
       ledger.ended(request, backend)
       router.ended?.(request, backend, 'failed', 0)
       timeline.schedule(timeline.nowMs(), () => router.arrive(request))
-    },
+    }),
   }))
 
   let next = 0

@@ -203,7 +203,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   }
   const load = (backend: Backend) => ({
     running: ledger.runningCount(backend.index),
-    queuedTokens: ledger.queuedPrefillTokens(backend.index),
+    queuedTokens: ledger.remainingPrefillTokens(backend.index),
   })
 
   const stages: Stages = {

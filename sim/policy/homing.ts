@@ -201,7 +201,7 @@ const build = (context: RouterContext, exact: boolean): Router => {
     const choice = decision.ranked[0]!
     const backend = choice.backend.index
     const inFlightAtDispatch = ledger.runningCount(backend)
-    const queuedTokensAtDispatch = ledger.queuedPrefillTokens(backend)
+    const queuedTokensAtDispatch = ledger.remainingPrefillTokens(backend)
     const inFlight = scheduler.begin(decision, choice, scheduling)
     placed.set(request, {
       scheduling,

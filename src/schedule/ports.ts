@@ -39,6 +39,10 @@ export interface LedgerPort {
   runningCount(backendIndex: number): number
   beforeFirstToken(backendIndex: number): number
   decodeTokens(backendIndex: number): number
+  /** Seconds until the only turn before its first token should have been computed; Infinity where nobody knows. */
+  headOverSeconds(backendIndex: number): number
+  /** Prompt tokens that are still to be computed, by prediction. */
+  remainingPrefillTokens(backendIndex: number): number
   /** Changes when a turn begins, gets its first token or ends. */
   version(backendIndex: number): number
 }

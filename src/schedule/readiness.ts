@@ -5,6 +5,7 @@ type LoadPort = {
   beforeFirstToken(backendIndex: number): number
   waitSeconds(backendIndex: number): number
   queuedPrefillTokens(backendIndex: number): number
+  headOverSeconds(backendIndex: number): number
 }
 
 /**
@@ -12,6 +13,11 @@ type LoadPort = {
  * turns may follow short turns up to a bound: they delay each other little, and a batching engine computes several in
  * one step but idles between steps when it is fed one at a time. What a first token costs beside its prompt tokens
  * (network, one step) keeps nobody from being sent, so the limit follows from the learned speed and nobody sets it.
+ *
+ * A backend is also free when the only turn before its first token should be done by its prediction: the token is on the
+ * way back and the next prompt on its way there, and the engine would idle meanwhile. At five times the speed of the
+ * trace over HTTP, where that is some 50 ms of trace time a turn, it is the difference between 2.1 and 1.2 times the
+ * bound at N = 4 (`--network-delay 25`).
  *
  * A promise lies between a decision and its dispatch; one entry a backend.
  */
@@ -30,10 +36,15 @@ export class Readiness {
     if (this.promisedSeconds(index) > 0) return false
     if (slots !== null && this.#ledger.runningCount(index) >= slots) return false
     const pending = this.#ledger.beforeFirstToken(index)
-    if (pending === 0 || this.#ledger.waitSeconds(index) <= SLACK_SECONDS) return true
+    if (pending === 0 || this.#ledger.waitSeconds(index) <= SLACK_SECONDS || this.secondsToFree(index) === 0) return true
     const pendingTokens = this.#ledger.queuedPrefillTokens(index)
     if (uncachedTokens > SHORT_TOKENS || pendingTokens > SHORT_TOKENS * pending) return false
     return pendingTokens + uncachedTokens <= PENDING_TOKENS
+  }
+
+  /** Seconds until a busy backend is as good as free; Infinity where that cannot be foreseen. */
+  secondsToFree(backendIndex: number): number {
+    return this.#ledger.headOverSeconds(backendIndex)
   }
 
   /** A turn that will take so long to its first token goes there, and is not in the ledger yet. */

@@ -223,7 +223,7 @@ export class Scheduler {
     const seconds = latency.prefillSeconds(uncachedTokens, b, request.model)
     const overheadSeconds = latency.prefillSeconds(0, b, request.model)
     const inFlightAtDispatch = ledger.runningCount(b)
-    const queuedTokensAtDispatch = ledger.queuedPrefillTokens(b)
+    const queuedTokensAtDispatch = ledger.remainingPrefillTokens(b)
     calibration?.dispatched(chain, b)
     const prefillSeconds = Math.max(0, seconds - overheadSeconds)
     const inFlight = ledger.begin(b, { uncachedTokens, expectedOutputTokens: 1, promptTokens, prefillSeconds, overheadSeconds })
