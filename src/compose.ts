@@ -26,7 +26,7 @@ import { operatorRoutes } from './http/operator-routes.ts'
 import { passthroughRoutes } from './http/passthrough-routes.ts'
 import { Router } from './http/router.ts'
 import { storedRoutes } from './http/stored-routes.ts'
-import { TenantLimits } from './http/tenant-limits.ts'
+import { TenantLimits, type TokenCounts } from './http/tenant-limits.ts'
 import { Tenants } from './http/tenants.ts'
 import { turnRoutes } from './http/turn-routes.ts'
 import type { Handler } from './http/call.ts'
@@ -40,6 +40,7 @@ import { OutputLength } from './learn/output-length.ts'
 import { Metrics } from './metrics.ts'
 import type { Backend, BackendConfig } from './model/backend.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
+import type { SchedulingRequest } from './model/decision.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
 import type { Receipt } from './model/receipt.ts'
@@ -146,6 +147,9 @@ export async function startGateway(config: Config, options: { readonly version: 
   const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
 
+  const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
+  const tenantLimits = new TenantLimits((tenant) => limitsOf.get(tenant) ?? config.limits.tenant, nowMs)
+
   // upstream
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
@@ -201,6 +205,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     report: (backend: Backend, result: 'ok' | 'connect' | '5xx' | 'timeout' | 'reset') =>
       registry.report(backend, result),
   }
+  const expectedTokens = (request: SchedulingRequest): TokenCounts => {
+    const { ranked, promptTokens, expectedOutputTokens } = scheduler.rank(request)
+    return { promptTokens, cachedTokens: ranked[0]!.expectedCachedTokens, outputTokens: expectedOutputTokens }
+  }
   const load = (backend: Backend) => ({
     running: ledger.runningCount(backend.index),
     queuedTokens: ledger.queuedPrefillTokens(backend.index),
@@ -210,6 +218,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) =>
       estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
+    charge: (request) => tenantLimits.charge(request.tenant, () => expectedTokens(request)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
     prefill: (turn, backend, protocol, share, signal) =>
       prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts),
@@ -262,6 +271,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     forward: (endpoint, model, body, call) =>
       forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
         rank: (request) => scheduler.rank(request),
+        charge: stages.charge,
         begin: stages.begin,
         dispatch: dispatchPorts,
         emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
@@ -336,7 +346,6 @@ export async function startGateway(config: Config, options: { readonly version: 
     if ('problem' in added) throw new Error(added.problem)
   }
 
-  const tenantLimits = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const server = createDoor({
     router,
     tenants: new Tenants({
@@ -344,7 +353,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       adminKeys: config.admin.keys,
       loopback: isLoopback(config.listen.host),
     }),
-    limits: new TenantLimits((tenant) => tenantLimits.get(tenant) ?? config.limits.tenant, nowMs),
+    limits: tenantLimits,
     bodyLimitBytes: config.limits.bodyBytes,
     newRequestId: () => newId('req'),
     wallMs,

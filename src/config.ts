@@ -25,7 +25,13 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Bounds of one tenant; null: none. */
-export type TenantLimits = { readonly concurrency: number | null; readonly requestsPerMinute: number | null }
+export type TenantLimits = {
+  readonly concurrency: number | null
+  readonly requestsPerMinute: number | null
+  readonly tokensPerMinute: number | null
+  /** What of a turn counts as tokens: what an engine has to compute, or everything. */
+  readonly tokensCounted: 'uncached' | 'all'
+}
 export type TenantConfig = { readonly id: string; readonly keys: readonly string[]; readonly limits: TenantLimits }
 
 export type StoreConfig = {
@@ -75,6 +81,7 @@ export const DEFAULTS = {
   bodyBytes: 32 * 2 ** 20,
   items: 10_000,
   depth: 64,
+  tenant: { concurrency: null, requestsPerMinute: null, tokensPerMinute: null, tokensCounted: 'uncached' },
   policy: 'homing',
   chunkedPrefill: true,
   streamCommitAfterMs: 15_000,
@@ -104,8 +111,8 @@ const KEYS = [
   'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'policy', 'chunked_prefill', 'stream_commit_after',
   'shutdown_grace', 'log',
 ]
-const LIMIT_KEYS = ['body_bytes', 'items', 'depth', 'concurrency', 'requests_per_minute']
-const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute']
+const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_minute', 'tokens_counted']
+const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
 const STORE_KEYS = ['path', 'memory', 'retention_days', 'max_bytes']
 const DAY_MS = 86_400_000
 
@@ -131,7 +138,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
   const section = new Section(value, root, KEYS)
   const folder = source.file === undefined ? process.cwd() : dirname(resolve(source.file))
   const limits = new Section(section.raw('limits') ?? {}, root.at('limits'), LIMIT_KEYS)
-  const tenantLimits = readTenantLimits(limits, { concurrency: null, requestsPerMinute: null })
+  const tenantLimits = readTenantLimits(limits, DEFAULTS.tenant)
   const keys = new Owners()
   const tenants = section.read('tenants', list(tenantReader(env, keys, tenantLimits)), [])
   const hasTenants = section.has('tenants') && !isEmptyList(section.raw('tenants'))
@@ -245,6 +252,8 @@ function readTenantLimits(section: Section, fallback: TenantLimits): TenantLimit
   return {
     concurrency: section.read('concurrency', orNone(integer(1)), fallback.concurrency),
     requestsPerMinute: section.read('requests_per_minute', orNone(integer(1)), fallback.requestsPerMinute),
+    tokensPerMinute: section.read('tokens_per_minute', orNone(integer(1)), fallback.tokensPerMinute),
+    tokensCounted: section.read('tokens_counted', oneOf('uncached', 'all'), fallback.tokensCounted),
   }
 }
 

@@ -4,7 +4,7 @@
  *   Turn -> resolve -> ResolvedTurn -> schedule -> Decision -> dispatch + relay -> store -> last byte -> learn
  *
  * Each stage returns a new value; none edits what it was given. Resolve and schedule may refuse the client (HomingError
- * with a status). Dispatch may try several backends until output is visible. The response is stored before its terminal
+ * with a status), and so does a tenant's token budget between the two. Dispatch may try several backends until output is visible. The response is stored before its terminal
  * event leaves, so whatever a client saw finished is there after a crash. Learning is never seen by the client.
  */
 import type { Backend, Protocol } from './model/backend.ts'
@@ -35,6 +35,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const resolved = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
   const request = stages.schedulingRequest(resolved)
+  const charge = stages.charge(request)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
   const prefillPiece: PrefillPiece = async (backend, promptTokens, signal) => {
     const share = promptTokens / request.promptTokens
@@ -74,6 +75,8 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     else await answerResponses()
   } catch (error) {
     if (!abort.aborted || error instanceof HomingError) throw error // a client that left while it waited is told nothing
+  } finally {
+    charge.settle(null) // no backend answered: it used nothing
   }
 
   async function answerChat(): Promise<void> {
@@ -227,6 +230,11 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const remember = status === 'completed' || status === 'incomplete'
     const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend.id) : resolved.chain
     const first = result.firstOutputAtMs
+    charge.settle({
+      promptTokens: relay.usage?.promptTokens ?? decision!.promptTokens,
+      cachedTokens: relay.usage?.cachedTokens ?? result.choice.expectedCachedTokens,
+      outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
+    })
     stages.learn({
       backend: result.choice.backend,
       model: turn.model,
