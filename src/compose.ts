@@ -37,6 +37,7 @@ import { PrefixChain } from './kv/chain.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
+import { tenantCounters, waitingTurns } from './admission-totals.ts'
 import { Metrics } from './metrics.ts'
 import type { Backend, BackendConfig } from './model/backend.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
@@ -162,7 +163,13 @@ export async function startGateway(config: Config, options: { readonly version: 
         draining: backend.draining,
         running: ledger.runningCount(backend.index),
         queuedTokens: ledger.queuedPrefillTokens(backend.index),
+        inFlightTokens: ledger.inFlightTokens(backend.index),
       })),
+    counters: [waitingTurns(() => scheduler.waiting.counts), ...tenantCounters(() => tenantLimits.use())],
+    tokensLeft: () =>
+      tenantLimits
+        .use()
+        .flatMap(({ tenant, tokensLeft }) => (tokensLeft === null ? [] : [{ tenant, tokens: tokensLeft }])),
     predictionErrors: () =>
       registry.list().flatMap((backend) =>
         [...backend.models.keys()].flatMap((model) => {
@@ -323,6 +330,8 @@ export async function startGateway(config: Config, options: { readonly version: 
       return {
         running_requests: running,
         queued_prefill_tokens: queuedTokens,
+        inflight_tokens: Math.round(ledger.inFlightTokens(backend.index)),
+        max_inflight_tokens: backend.config.maxInFlightTokens,
         engine_running_requests: scraped?.running ?? null,
         engine_waiting_requests: scraped?.waiting ?? null,
         cached_blocks: index.blocks(backend.index),

@@ -60,6 +60,8 @@ export type Decision = {
   readonly queuedMs: number
   /** What the first choice computed of this prompt before, in pieces; left out where the turn is sent whole. */
   readonly prepared?: Prepared
+  /** The backend whose token ceiling made it wait; left out where none did. */
+  readonly ceilingAt?: string
   readonly decideMicroseconds: number
 }
 

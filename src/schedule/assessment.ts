@@ -44,6 +44,10 @@ export class Assessment {
     return this.#board
   }
 
+  get expectedOutputTokens(): number {
+    return this.#situation.expectedOutputTokens
+  }
+
   /** Throws a HomingError where no backend may serve the turn. */
   begin(request: SchedulingRequest, fleet: readonly Backend[]): void {
     const { index, outputLength, scorers } = this.#ports

@@ -39,6 +39,8 @@ export interface LedgerPort {
   runningCount(backendIndex: number): number
   beforeFirstToken(backendIndex: number): number
   decodeTokens(backendIndex: number): number
+  /** Prompts and expected answers of all turns in flight. */
+  inFlightTokens(backendIndex: number): number
   /** Changes when a turn begins, gets its first token or ends. */
   version(backendIndex: number): number
 }

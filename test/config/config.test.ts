@@ -80,7 +80,7 @@ test('without a file the defaults hold, and rates and concurrency are off', () =
   assert.deepEqual(config.admin, { keys: [], required: false })
   assert.deepEqual(config.backends[0], {
     id: '127.0.0.1:9001', url: 'http://127.0.0.1:9001', protocol: 'auto', key: null, headers: {}, models: null,
-    contextTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null,
+    contextTokens: null, maxInFlightTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null,
   })
 })
 
