@@ -52,7 +52,8 @@ export class Assessment {
   begin(request: SchedulingRequest, fleet: readonly Backend[]): void {
     const { index, outputLength, scorers } = this.#ports
     this.request = request
-    this.#found = findCandidates(fleet, request)
+    const expectedOutputTokens = outputLength.expectedTokens(request)
+    this.#found = findCandidates(fleet, request, expectedOutputTokens)
     const { backends } = this.#found
     if (backends.length > this.#order.length) {
       this.#board = newBoard(2 * backends.length)
@@ -79,7 +80,7 @@ export class Assessment {
       trunkTokens: Math.min(promptTokens, trunk.blocks * tokensPerBlock),
       trunkFanOut: trunk.fanOut,
       tokensPerBlock,
-      expectedOutputTokens: outputLength.expectedTokens(request),
+      expectedOutputTokens,
     }
     this.#terms = scorers.map((scorer) => scorer.prepare(this.#situation))
   }
