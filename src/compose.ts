@@ -59,14 +59,9 @@ import { prefillPrompt } from './upstream/prefill.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
 
-/** Bounds of what is held in memory. Each costs what its file's header says. */
+/** Bounds that are not in the configuration (`memory`). */
 const BOUNDS = {
-  blockIndexBytes: 256 * 2 ** 20,
-  lineageCharacters: 64 * 2 ** 20,
-  lineages: 50_000,
-  sessions: 200_000,
   sessionWalkBlocks: 4096,
-  receipts: 20_000,
   /** Responses whose blocks are put back into the index at start. */
   warmStartResponses: 2000,
 }
@@ -118,7 +113,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
 
   // kv, learn, schedule
-  const index = new BlockIndex({ maxBytes: BOUNDS.blockIndexBytes, nowMs })
+  const index = new BlockIndex({ maxBytes: config.memory.blockIndexBytes, nowMs })
   const calibration = new CacheCalibration(index)
   const latency = new LatencyModel()
   const outputLength = new OutputLength()
@@ -144,8 +139,11 @@ export async function startGateway(config: Config, options: { readonly version: 
     head: canonicalHead,
     item: canonicalItem,
   }
-  const lineages = new LineageCache({ maxCharacters: BOUNDS.lineageCharacters, maxEntries: BOUNDS.lineages })
-  const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
+  const lineages = new LineageCache({
+    maxCharacters: config.memory.lineageCharacters,
+    maxEntries: config.memory.lineages,
+  })
+  const sessions = new SessionIndex({ maxEntries: config.memory.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
 
   const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
@@ -154,7 +152,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   // upstream
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
-  const receipts = new ReceiptBook(BOUNDS.receipts)
+  const receipts = new ReceiptBook(config.memory.receipts)
   const metrics = new Metrics({
     backends: () =>
       registry.list().map((backend) => ({
@@ -444,7 +442,8 @@ export async function startGateway(config: Config, options: { readonly version: 
 async function openStore(config: Config, wallMs: () => number): Promise<ResponseStore> {
   const retention = { maxAgeMs: config.store.retentionMs ?? Infinity, maxBytes: config.store.maxBytes }
   if (config.store.path === null) return new MemoryStore({ nowMs: wallMs, retention })
-  return openSqliteStore({ directory: config.store.path, nowMs: wallMs, retention })
+  const { path, synchronous } = config.store
+  return openSqliteStore({ directory: path, nowMs: wallMs, retention, synchronous })
 }
 
 function declared(body: unknown): BackendConfig {
