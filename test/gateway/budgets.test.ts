@@ -88,28 +88,29 @@ test('a turn larger than the whole budget is let in when nothing of it is used, 
   assert.ok((await metric(gateway, 'homing_tenant_tokens_left{tenant="default"}')) < -13)
 })
 
-test('a turn is settled with what it used, whatever its end', LIMIT, async (t) => {
-  const gateway = await harness(t, { backends: 2, config: { tenants: [tenant('a', { tokens_per_minute: 1200 })], admin: { keys: ['root'] } } })
-  const body = { model: 'm', input: 'hello', max_output_tokens: 500 }
-  const chat = { model: 'm', messages: [{ role: 'user', content: 'hello' }], max_tokens: 500 }
-  let before = 0
-  const more = async (): Promise<number> => {
-    await eventually(async () => (await gateway.running({ authorization: 'Bearer root' })) === 0)
-    const now = await used(gateway)
-    const difference = now - before
-    before = now
-    return difference
-  }
-  await gateway.json('/v1/responses', body, key('a'))
-  assert.equal(await more(), 34, 'as the engine counted: 40 - 8 cached + 2')
+for (const [path, body] of [
+  ['/v1/responses', { model: 'm', input: 'hello', max_output_tokens: 500 }],
+  ['/v1/chat/completions', { model: 'm', messages: [{ role: 'user', content: 'hello' }], max_tokens: 500 }],
+] as const) {
+  test(`a turn of ${path} is settled with what it used, whatever its end`, LIMIT, async (t) => {
+    const gateway = await harness(t, { config: { tenants: [tenant('a', { tokens_per_minute: 1200 })], admin: { keys: ['root'] } } })
+    let before = 0
+    const more = async (): Promise<number> => {
+      await eventually(async () => (await gateway.running({ authorization: 'Bearer root' })) === 0)
+      const now = await used(gateway)
+      const difference = now - before
+      before = now
+      return difference
+    }
+    await gateway.json(path, body, key('a'))
+    assert.equal(await more(), 34, 'as the engine counted: 40 - 8 cached + 2')
 
-  for (const [path, ask] of [['/v1/responses', body], ['/v1/chat/completions', chat]] as const) {
     gateway.next(refuses(400, { error: { message: 'bad' } }))
-    assert.equal((await gateway.json(path, ask, key('a'))).status, 400)
+    assert.equal((await gateway.json(path, body, key('a'))).status, 400)
     assert.equal(await more(), 0, 'nobody answered')
 
     gateway.next(refuses(502, 'x'), refuses(502, 'x'))
-    assert.equal((await gateway.json(path, ask, key('a'))).status, 502)
+    assert.equal((await gateway.json(path, body, key('a'))).status, 502)
     assert.equal(await more(), 0, 'every backend failed')
 
     gateway.next(async (response) => {
@@ -117,7 +118,7 @@ test('a turn is settled with what it used, whatever its end', LIMIT, async (t) =
       await send(response, chunk({ content: 'One' }) + chunk({ content: 'two' }))
       response.destroy()
     })
-    await (await gateway.post(path, { ...ask, stream: true }, key('a'))).text().catch(() => '')
+    await (await gateway.post(path, { ...body, stream: true }, key('a'))).text().catch(() => '')
     const broken = await more()
     assert.ok(broken > 2 && broken < 40, `the prompt as estimated and what was seen: ${broken}`)
 
@@ -129,7 +130,7 @@ test('a turn is settled with what it used, whatever its end', LIMIT, async (t) =
       gate.open()
       await asked.gone
     })
-    const stream = await gateway.events(path, { ...ask, stream: true }, key('a'))
+    const stream = await gateway.events(path, { ...body, stream: true }, key('a'))
     await gate.opened
     const meanwhile = await left(gateway)
     assert.ok(meanwhile < atFirst - 40, `while it runs what it may need is taken: ${meanwhile} of ${atFirst}`)
@@ -138,10 +139,11 @@ test('a turn is settled with what it used, whatever its end', LIMIT, async (t) =
     const cancelled = await more()
     assert.ok(cancelled > 1 && cancelled < 40, `a client that leaves pays what was computed for it: ${cancelled}`)
     assert.ok((await left(gateway)) > atFirst - cancelled - 1, 'and the rest comes back')
-  }
-  assert.equal((await gateway.json('/v1/responses', { ...body, model: 'nobody has it' }, key('a'))).status, 404, 'what cannot be placed is refused for that')
-  assert.equal(await more(), 0)
-})
+
+    assert.equal((await gateway.json(path, { ...body, model: 'nobody has it' }, key('a'))).status, 404, 'what cannot be placed is refused for that')
+    assert.equal(await more(), 0)
+  })
+}
 
 test('a streamed completion counts by its usage, or by its events where the client asked for none', LIMIT, async (t) => {
   const text = (words: string): string => `data: ${JSON.stringify({ id: 'cmpl-1', object: 'text_completion', choices: [{ index: 0, text: words, finish_reason: null }] })}\n\n`
