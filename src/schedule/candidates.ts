@@ -10,7 +10,7 @@ export type Candidates = {
 
 /**
  * The backends that may serve this turn. Refuses where there are none: 404 when nobody offers the model, 400 when the
- * prompt fits nowhere, 503 otherwise. `expectedOutputTokens` is how long the answer will probably be.
+ * prompt fits nowhere or holds a picture that nobody can see, 503 otherwise. `expectedOutputTokens` is how long the answer will probably be.
  */
 export function findCandidates(
   fleet: readonly Backend[],
@@ -84,11 +84,18 @@ function refusal(
   if (!unknown && filteredOut.every(({ by }) => by === 'model')) {
     return new HomingError('model_not_found', { model: request.model, param: 'model' })
   }
+  if (!unknown && filteredOut.some(({ by }) => by === 'vision') && filteredOut.every(({ by }) => NEVER.has(by))) {
+    const { at, type } = request.picture ?? { at: 'input', type: 'input_image' }
+    return new HomingError('unsupported_item', { param: at, type, why: 'no backend of this model can see pictures' })
+  }
   const counts = new Map<string, number>()
   for (const { by } of filteredOut) counts.set(by, (counts.get(by) ?? 0) + 1)
   const why = [...counts].map(([by, count]) => `${count} ${REFUSED_BECAUSE[by] ?? by}`).join(', ')
   return new HomingError('no_backend_available', { why: why === '' ? 'no backend is configured' : why })
 }
+
+/** What waiting does not change. */
+const NEVER: ReadonlySet<string> = new Set(['model', 'endpoint', 'vision'])
 
 const REFUSED_BECAUSE: Readonly<Record<string, string>> = {
   model: 'without the model',
