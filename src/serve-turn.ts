@@ -80,8 +80,20 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   }
 
   async function answerChat(): Promise<void> {
-    const relay = new ChatRelay(resolved, sink, () => headers(false), () => (current === null ? 0 : preparedFor(current)))
-    const result = await run(relay).catch((error: unknown) => refused(error, relay, stages.newId('resp')))
+    const relay: ChatRelay = new ChatRelay(resolved, sink, headers, () =>
+      current === null ? 0 : preparedFor(current),
+    )
+    const patience = beginPatience(relay)
+    let result
+    try {
+      result = await run(relay)
+    } catch (error) {
+      if (!(error instanceof HomingError) || !relay.committed) return refused(error, relay, stages.newId('resp'))
+      noteRefusal(error, relay, stages.newId('resp'))
+      return relay.failCommitted(error)
+    } finally {
+      patience.stop()
+    }
     const id = relay.answerId ?? stages.newId('resp')
     const receipt = settle(result, relay, id, relay.output as readonly StoredItem[], null)
     stages.receipts.put(turn.tenant, receipt)
@@ -188,23 +200,26 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
 
   /** No backend answered and the client is told by status: the turn is counted and logged all the same. */
   function refused(error: unknown, relay: ChatRelay | ResponsesRelay, id: string): never {
-    if (error instanceof HomingError && decision !== null) {
-      const { failovers = [] } = error as { failovers?: readonly Failover[] }
-      const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), {
-        choice: current,
-        protocol: null,
-        failovers,
-        relay,
-        status: abort.aborted ? 'cancelled' : 'failed',
-        timing: null,
-      })
-      stages.observe(resolved, { ...receipt, trouble: error.code }, null)
-    }
+    if (error instanceof HomingError) noteRefusal(error, relay, id)
     throw error
   }
 
+  function noteRefusal(error: HomingError, relay: ChatRelay | ResponsesRelay, id: string): void {
+    if (decision === null) return
+    const { failovers = [] } = error as { failovers?: readonly Failover[] }
+    const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), {
+      choice: current,
+      protocol: null,
+      failovers,
+      relay,
+      status: abort.aborted ? 'cancelled' : 'failed',
+      timing: null,
+    })
+    stages.observe(resolved, { ...receipt, trouble: error.code }, null)
+  }
+
   /** After `streamCommitAfterMs` without output the stream is opened all the same, and kept alive by comments. */
-  function beginPatience(relay: ResponsesRelay): { stop(): void } {
+  function beginPatience(relay: ChatRelay | ResponsesRelay): { stop(): void } {
     if (!turn.stream) return { stop() {} }
     let timer = setTimeout(() => {
       if (relay.visible) return
