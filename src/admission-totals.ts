@@ -34,8 +34,8 @@ export function tenantCounters(use: () => readonly TenantUse[]): readonly Totals
           tokensLeft === null
             ? []
             : [
-                { labels: { tenant, counted: 'expected' }, value: expectedTokens },
-                { labels: { tenant, counted: 'used' }, value: usedTokens },
+                { labels: { tenant, counted: 'expected' }, value: Math.round(expectedTokens) },
+                { labels: { tenant, counted: 'used' }, value: Math.round(usedTokens) },
               ],
         ),
     },

@@ -245,9 +245,10 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const remember = status === 'completed' || status === 'incomplete'
     const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend.id) : resolved.chain
     const first = result.firstOutputAtMs
+    const cachedTokens = relay.usage?.cachedTokens ?? result.choice.expectedCachedTokens
     charge.settle({
       promptTokens: relay.usage?.promptTokens ?? decision!.promptTokens,
-      cachedTokens: relay.usage?.cachedTokens ?? result.choice.expectedCachedTokens,
+      cachedTokens: Math.max(0, cachedTokens - (decision!.prepared?.tokens ?? 0)), // that was computed for this turn
       outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
     })
     stages.learn({
