@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { explanation } from '../../src/cli/explain.ts'
 import type { JsonObject } from '../../src/model/json.ts'
 import { errorOf, eventually, harness, type Harness } from './support/gateway.ts'
 import { chunk, DONE, Gate, refuses, send, sseHead, usageChunk, type Script } from './support/scripted-upstream.ts'
@@ -192,6 +193,7 @@ test('a backend at its ceiling of tokens makes turns wait in the gateway, and ev
   const id = String(((done.data as JsonObject)['response'] as JsonObject)['id'])
   const { body } = await gateway.json(`/homing/v1/responses/${id}/decision`)
   assert.equal(body['ceiling_at'], 'only')
+  assert.match(explanation(body), /waited +because only was at its ceiling of tokens in flight/)
   assert.equal(await metric(gateway, 'homing_token_ceiling_waits_total{backend="only"}'), 1)
   assert.equal(await metric(gateway, 'homing_waiting_turns_total{outcome="placed"}'), 1)
   for (const outcome of ['overdue', 'cancelled', 'refused']) assert.equal(await metric(gateway, `homing_waiting_turns_total{outcome="${outcome}"}`), 0)
