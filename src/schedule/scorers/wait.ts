@@ -27,6 +27,7 @@ export function waitScorer(
       const turnTokens = request.promptTokens + expectedOutputTokens
       return (backend) => {
         const prefill = ledger.waitSeconds(backend.index)
+        if (backend.slots === null && backend.config.maxInFlightTokens === null) return prefill
         const running = ledger.runningCount(backend.index)
         const ahead = running === 0 ? 0 : endsAhead(backend, running, turnTokens)
         if (ahead === 0) return prefill
