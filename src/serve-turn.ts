@@ -37,10 +37,13 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const request = stages.schedulingRequest(resolved)
   const charge = stages.charge(request)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
+  let piecesTokens = 0
   const prefillPiece: PrefillPiece = async (backend, promptTokens, signal) => {
     const share = promptTokens / request.promptTokens
     const done = await stages.prefill(resolved, backend, protocolFor(backend), share, signal)
-    return done === null ? null : { ...done.usage, ms: done.ms }
+    if (done === null) return null
+    piecesTokens += done.usage.promptTokens - (done.usage.cachedTokens ?? done.usage.promptTokens)
+    return { ...done.usage, ms: done.ms }
   }
   let decision: Decision | null = null
   let current: RankedBackend | null = null
@@ -76,7 +79,8 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   } catch (error) {
     if (!abort.aborted || error instanceof HomingError) throw error // a client that left while it waited is told nothing
   } finally {
-    charge.settle(null) // no backend answered: it used nothing
+    // Nobody answered: it used nothing, or what was computed until its client left.
+    charge.settle(abort.aborted ? { promptTokens: piecesTokens, cachedTokens: 0, outputTokens: 0 } : null)
   }
 
   async function answerChat(): Promise<void> {
@@ -248,7 +252,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const cachedTokens = relay.usage?.cachedTokens ?? result.choice.expectedCachedTokens
     charge.settle({
       promptTokens: relay.usage?.promptTokens ?? decision!.promptTokens,
-      cachedTokens: Math.max(0, cachedTokens - (decision!.prepared?.tokens ?? 0)), // that was computed for this turn
+      cachedTokens: Math.max(0, cachedTokens - preparedFor(result.choice)),
       outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
     })
     stages.learn({
