@@ -26,7 +26,7 @@ import { operatorRoutes } from './http/operator-routes.ts'
 import { passthroughRoutes } from './http/passthrough-routes.ts'
 import { Router } from './http/router.ts'
 import { storedRoutes } from './http/stored-routes.ts'
-import { TenantLimits } from './http/tenant-limits.ts'
+import { TenantLimits, type TokenCounts } from './http/tenant-limits.ts'
 import { Tenants } from './http/tenants.ts'
 import { turnRoutes } from './http/turn-routes.ts'
 import type { Handler } from './http/call.ts'
@@ -37,9 +37,11 @@ import { PrefixChain } from './kv/chain.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
+import { tenantCounters, waitingTurns } from './admission-totals.ts'
 import { Metrics } from './metrics.ts'
 import type { Backend, BackendConfig } from './model/backend.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
+import type { SchedulingRequest } from './model/decision.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
 import type { Receipt } from './model/receipt.ts'
@@ -57,14 +59,9 @@ import { prefillPrompt } from './upstream/prefill.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
 
-/** Bounds of what is held in memory. Each costs what its file's header says. */
+/** Bounds that are not in the configuration (`memory`). */
 const BOUNDS = {
-  blockIndexBytes: 256 * 2 ** 20,
-  lineageCharacters: 64 * 2 ** 20,
-  lineages: 50_000,
-  sessions: 200_000,
   sessionWalkBlocks: 4096,
-  receipts: 20_000,
   /** Responses whose blocks are put back into the index at start. */
   warmStartResponses: 2000,
 }
@@ -116,7 +113,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
 
   // kv, learn, schedule
-  const index = new BlockIndex({ maxBytes: BOUNDS.blockIndexBytes, nowMs })
+  const index = new BlockIndex({ maxBytes: config.memory.blockIndexBytes, nowMs })
   const calibration = new CacheCalibration(index)
   const latency = new LatencyModel()
   const outputLength = new OutputLength()
@@ -142,14 +139,20 @@ export async function startGateway(config: Config, options: { readonly version: 
     head: canonicalHead,
     item: canonicalItem,
   }
-  const lineages = new LineageCache({ maxCharacters: BOUNDS.lineageCharacters, maxEntries: BOUNDS.lineages })
-  const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
+  const lineages = new LineageCache({
+    maxCharacters: config.memory.lineageCharacters,
+    maxEntries: config.memory.lineages,
+  })
+  const sessions = new SessionIndex({ maxEntries: config.memory.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
+
+  const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
+  const tenantLimits = new TenantLimits((tenant) => limitsOf.get(tenant) ?? config.limits.tenant, nowMs)
 
   // upstream
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
-  const receipts = new ReceiptBook(BOUNDS.receipts)
+  const receipts = new ReceiptBook(config.memory.receipts)
   const metrics = new Metrics({
     backends: () =>
       registry.list().map((backend) => ({
@@ -158,7 +161,13 @@ export async function startGateway(config: Config, options: { readonly version: 
         draining: backend.draining,
         running: ledger.runningCount(backend.index),
         queuedTokens: ledger.queuedPrefillTokens(backend.index),
+        inFlightTokens: ledger.inFlightTokens(backend.index),
       })),
+    counters: [waitingTurns(() => scheduler.waiting.counts), ...tenantCounters(() => tenantLimits.use())],
+    tokensLeft: () =>
+      tenantLimits
+        .use()
+        .flatMap(({ tenant, tokensLeft }) => (tokensLeft === null ? [] : [{ tenant, tokens: tokensLeft }])),
     predictionErrors: () =>
       registry.list().flatMap((backend) =>
         [...backend.models.keys()].flatMap((model) => {
@@ -201,6 +210,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     report: (backend: Backend, result: 'ok' | 'connect' | '5xx' | 'timeout' | 'reset') =>
       registry.report(backend, result),
   }
+  const expectedTokens = (request: SchedulingRequest): TokenCounts => {
+    const { ranked, promptTokens, expectedOutputTokens } = scheduler.rank(request)
+    return { promptTokens, cachedTokens: ranked[0]!.expectedCachedTokens, outputTokens: expectedOutputTokens }
+  }
   const load = (backend: Backend) => ({
     running: ledger.runningCount(backend.index),
     queuedTokens: ledger.remainingPrefillTokens(backend.index),
@@ -210,6 +223,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) =>
       estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
+    charge: (request) => tenantLimits.charge(request.tenant, () => expectedTokens(request)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
     prefill: (turn, backend, protocol, share, signal) =>
       prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts),
@@ -262,6 +276,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     forward: (endpoint, model, body, call) =>
       forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
         rank: (request) => scheduler.rank(request),
+        charge: stages.charge,
         begin: stages.begin,
         dispatch: dispatchPorts,
         emptyChain: (tenant, name) => PrefixChain.root(tenant, name),
@@ -313,6 +328,8 @@ export async function startGateway(config: Config, options: { readonly version: 
       return {
         running_requests: running,
         queued_prefill_tokens: queuedTokens,
+        inflight_tokens: Math.round(ledger.inFlightTokens(backend.index)),
+        max_inflight_tokens: backend.config.maxInFlightTokens,
         engine_running_requests: scraped?.running ?? null,
         engine_waiting_requests: scraped?.waiting ?? null,
         cached_blocks: index.blocks(backend.index),
@@ -336,7 +353,6 @@ export async function startGateway(config: Config, options: { readonly version: 
     if ('problem' in added) throw new Error(added.problem)
   }
 
-  const tenantLimits = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const server = createDoor({
     router,
     tenants: new Tenants({
@@ -344,7 +360,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       adminKeys: config.admin.keys,
       loopback: isLoopback(config.listen.host),
     }),
-    limits: new TenantLimits((tenant) => tenantLimits.get(tenant) ?? config.limits.tenant, nowMs),
+    limits: tenantLimits,
     bodyLimitBytes: config.limits.bodyBytes,
     newRequestId: () => newId('req'),
     wallMs,
@@ -426,7 +442,8 @@ export async function startGateway(config: Config, options: { readonly version: 
 async function openStore(config: Config, wallMs: () => number): Promise<ResponseStore> {
   const retention = { maxAgeMs: config.store.retentionMs ?? Infinity, maxBytes: config.store.maxBytes }
   if (config.store.path === null) return new MemoryStore({ nowMs: wallMs, retention })
-  return openSqliteStore({ directory: config.store.path, nowMs: wallMs, retention })
+  const { path, synchronous } = config.store
+  return openSqliteStore({ directory: path, nowMs: wallMs, retention, synchronous })
 }
 
 function declared(body: unknown): BackendConfig {

@@ -1,7 +1,7 @@
 /** Prometheus metrics, in the field's names and base units. Labels are bounded: backends, models offered, fixed words. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Receipt } from './model/receipt.ts'
-import { TurnTotals } from './turn-totals.ts'
+import { TurnTotals, type TotalsCounter } from './turn-totals.ts'
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
@@ -40,7 +40,12 @@ export type Gauges = {
     draining: boolean
     running: number
     queuedTokens: number
+    inFlightTokens: number
   }[]
+  /** Counts that others keep, read when metrics are scraped. */
+  readonly counters: readonly TotalsCounter[]
+  /** What tenants with a token budget have left of it. */
+  readonly tokensLeft: () => readonly { tenant: string; tokens: number }[]
   /** |predicted - measured| / measured of the last first tokens. */
   readonly predictionErrors: () => readonly { backend: string; model: string; median: number; p90: number }[]
   readonly sizes: () => Readonly<Record<string, number>>
@@ -88,6 +93,11 @@ export class Metrics {
     'Time that turns waited in the gateway for a backend.',
     [],
   )
+  readonly #ceilingWaits = this.#counter(
+    'homing_token_ceiling_waits_total',
+    'Turns that waited because a backend was at its ceiling of tokens in flight.',
+    ['backend'],
+  )
   readonly #fallbacks = this.#counter('homing_fallbacks_total', 'Degraded decisions, by what was missing.', ['what'])
   readonly #probes = this.#counter(
     'homing_backend_state_changes_total',
@@ -97,7 +107,7 @@ export class Metrics {
 
   constructor(gauges: Gauges) {
     collectDefaultMetrics({ register: this.registry })
-    for (const { name, help, labelNames, read } of this.#totals.counters) {
+    for (const { name, help, labelNames, read } of [...this.#totals.counters, ...gauges.counters]) {
       new Counter({
         name,
         help,
@@ -121,6 +131,22 @@ export class Metrics {
       ['backend'],
       (gauge) => {
         for (const { id, queuedTokens } of gauges.backends()) gauge.set({ backend: id }, queuedTokens)
+      },
+    )
+    this.#gauge(
+      'homing_backend_inflight_tokens',
+      'Prompts and expected answers of the turns in flight; what max_inflight_tokens bounds.',
+      ['backend'],
+      (gauge) => {
+        for (const { id, inFlightTokens } of gauges.backends()) gauge.set({ backend: id }, inFlightTokens)
+      },
+    )
+    this.#gauge(
+      'homing_tenant_tokens_left',
+      'Tokens left in the budget of a tenant that has one; below zero: a debt.',
+      ['tenant'],
+      (gauge) => {
+        for (const { tenant, tokens } of gauges.tokensLeft()) gauge.set({ tenant }, tokens)
       },
     )
     this.#gauge(
@@ -180,6 +206,7 @@ export class Metrics {
     for (const failure of receipt.failovers) this.#failovers.inc({ backend: failure.backendId })
     for (const tool of receipt.omitted) this.#omitted.inc({ tool: labelOfOmitted(tool) })
     this.#decide.observe(receipt.decideMicroseconds / 1e6)
+    if (receipt.ceilingAt !== undefined) this.#ceilingWaits.inc({ backend: receipt.ceilingAt })
     if (receipt.queuedMs > 0) this.#queued.observe(receipt.queuedMs / 1000)
   }
 

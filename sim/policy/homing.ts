@@ -58,7 +58,7 @@ const backendAt = (context: RouterContext, index: number, exact: boolean): Backe
     key: null,
     headers: {},
     models: null,
-    contextTokens: null,
+    contextTokens: null, maxInFlightTokens: null,
     ca: null,
     timeouts: { connectMs: 0, idleMs: 0, firstTokenMs: null },
   }

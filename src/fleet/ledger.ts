@@ -34,6 +34,7 @@ export class Ledger {
       decodeTokens: Math.max(0, work.expectedOutputTokens),
       contextTokens: Math.max(0, work.promptTokens ?? work.uncachedTokens),
       dispatchedAtMs: now,
+      answerTokens: Math.max(0, work.expectedOutputTokens),
       phase: 'prefill',
     }
     if (load.prefilling.size === 0) load.oldestSinceMs = now
@@ -43,6 +44,7 @@ export class Ledger {
     load.queuedSeconds += turn.prefillSeconds
     load.decodeTokens += turn.decodeTokens
     load.contextTokens += turn.contextTokens
+    load.answerTokens += turn.answerTokens
     load.version++
     return {
       firstToken: () => this.#firstToken(load, turn),
@@ -58,6 +60,7 @@ export class Ledger {
         load.running--
         load.decodeTokens = Math.max(0, load.decodeTokens - turn.decodeTokens)
         load.contextTokens = load.running === 0 ? 0 : load.contextTokens - turn.contextTokens
+        load.answerTokens = load.running === 0 ? 0 : load.answerTokens - turn.answerTokens
         load.version++
       },
     }
@@ -121,6 +124,12 @@ export class Ledger {
     return this.#load[backendIndex]?.contextTokens ?? 0
   }
 
+  /** What the turns in flight take in the engine's cache when they are done: prompts, and answers as long as expected. */
+  inFlightTokens(backendIndex: number): number {
+    const load = this.#load[backendIndex]
+    return load === undefined ? 0 : load.contextTokens + load.answerTokens
+  }
+
   /** Changes when a turn begins, gets its first token or ends. */
   version(backendIndex: number): number {
     return this.#load[backendIndex]?.version ?? 0
@@ -140,6 +149,7 @@ export class Ledger {
         queuedSeconds: 0,
         decodeTokens: 0,
         contextTokens: 0,
+        answerTokens: 0,
         version: 0,
       })
     }
@@ -193,6 +203,7 @@ type TurnInFlight = {
   readonly overheadSeconds: number
   readonly contextTokens: number
   readonly dispatchedAtMs: number
+  readonly answerTokens: number
   decodeTokens: number
   phase: 'prefill' | 'decode' | 'ended'
 }
@@ -206,5 +217,7 @@ type BackendLoad = {
   queuedSeconds: number
   decodeTokens: number
   contextTokens: number
+  /** Expected when they began; `decodeTokens` is what is left of it. */
+  answerTokens: number
   version: number
 }

@@ -102,6 +102,7 @@ export class LateBinding {
         computedMs: 0,
         computedUntilMs: -Infinity,
         prepared: null,
+        ceilingAt: null,
         signal,
         settle: { resolve, reject },
         release: () => {
@@ -190,7 +191,11 @@ export class LateBinding {
       if (position < 0) continue
       const { assessment } = turn
       const backend = assessment.candidates[position]!
-      if (!this.#ports.readiness.isFree(backend, uncachedAt(assessment, position))) continue
+      const tokens = turnTokens(assessment)
+      if (!this.#ports.readiness.isFree(backend, uncachedAt(assessment, position), tokens)) {
+        if (this.#ports.readiness.isFull(backend, tokens)) turn.ceilingAt = backend.id
+        continue
+      }
       this.#start(turn, position, false, now, startedMs)
       started = true
     }
@@ -267,7 +272,8 @@ export class LateBinding {
       queuedMs: now - turn.enteredMs - computedMs(turn, now),
       ...(here === null ? {} : { prepared: here, reason: here.reason }),
     }
-    turn.settle.resolve(this.#ports.grant(assessment, position, waited, startedMs))
+    const decision = this.#ports.grant(assessment, position, waited, startedMs)
+    turn.settle.resolve(turn.ceilingAt === null ? decision : { ...decision, ceilingAt: turn.ceilingAt })
   }
 
   #computePiece(turn: WaitingTurn, position: number, tokens: number): void {
@@ -339,6 +345,10 @@ type Planned = { readonly turn: WaitingTurn; position: number; readonly order: n
 
 export const uncachedAt = ({ request, board }: Assessment, position: number): number =>
   Math.max(0, request.promptTokens - board.cachedTokens[position]!)
+
+/** What the turn takes in an engine's cache when it is done. */
+export const turnTokens = ({ request, expectedOutputTokens }: Assessment): number =>
+  request.promptTokens + expectedOutputTokens
 
 const SERVING = (backend: Backend): boolean => backend.healthy && !backend.draining
 

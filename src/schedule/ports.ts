@@ -43,6 +43,8 @@ export interface LedgerPort {
   headOverSeconds(backendIndex: number): number
   /** Prompt tokens that are still to be computed, by prediction. */
   remainingPrefillTokens(backendIndex: number): number
+  /** Prompts and expected answers of all turns in flight. */
+  inFlightTokens(backendIndex: number): number
   /** Changes when a turn begins, gets its first token or ends. */
   version(backendIndex: number): number
 }

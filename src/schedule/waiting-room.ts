@@ -22,6 +22,8 @@ export type WaitingTurn = {
   /** Where pieces were computed, how much, and why there; null before the first. */
   prepared: PreparedAt | null
   readonly signal: CancelSignal | undefined
+  /** The backend that it would have gone to but for that one's token ceiling, the last time it was so. */
+  ceilingAt: string | null
   readonly settle: { readonly resolve: (decision: Decision) => void; readonly reject: (error: unknown) => void }
   readonly release: () => void
 }

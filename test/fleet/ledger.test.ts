@@ -45,6 +45,20 @@ describe('Ledger', () => {
     assert.equal(ledger.waitSeconds(0), 10)
   })
 
+  it('knows what the turns in flight will hold when they are done, until they are', () => {
+    const { ledger } = newLedger()
+    const one = ledger.begin(1, { uncachedTokens: 100, promptTokens: 900, expectedOutputTokens: 50 })
+    const two = ledger.begin(1, { uncachedTokens: 200, expectedOutputTokens: 30 })
+    assert.deepEqual([ledger.inFlightTokens(0), ledger.inFlightTokens(1)], [0, 1180])
+    one.firstToken()
+    one.tokens(40)
+    assert.equal(ledger.inFlightTokens(1), 1180, 'what was generated is held as well')
+    one.end('completed')
+    assert.equal(ledger.inFlightTokens(1), 230)
+    two.end('cancelled')
+    assert.equal(ledger.inFlightTokens(1), 0)
+  })
+
   it('is empty again when everything ended, however it ended', () => {
     const { ledger } = newLedger()
     const turns = Array.from({ length: 30 }, (_, at) => ledger.begin(at % 3, { uncachedTokens: 0.1 * at, expectedOutputTokens: 7, prefillSeconds: 0.1 }))
@@ -53,8 +67,8 @@ describe('Ledger', () => {
       turn.end(at % 3 === 0 ? 'failed' : 'cancelled')
     })
     for (const backend of [0, 1, 2]) {
-      const figures = [ledger.runningCount(backend), ledger.beforeFirstToken(backend), ledger.queuedPrefillTokens(backend), ledger.decodeTokens(backend), ledger.waitSeconds(backend)]
-      assert.deepEqual(figures, [0, 0, 0, 0, 0])
+      const figures = [ledger.runningCount(backend), ledger.beforeFirstToken(backend), ledger.queuedPrefillTokens(backend), ledger.decodeTokens(backend), ledger.waitSeconds(backend), ledger.inFlightTokens(backend)]
+      assert.deepEqual(figures, [0, 0, 0, 0, 0, 0])
     }
   })
 })
