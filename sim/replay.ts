@@ -18,9 +18,9 @@ export type Fault = {
   readonly backend: number
   /**
    * `die`: jobs and cache are lost and it is away for `forMs`; `restart`: the same with no time away; `stall`: no
-   * progress.
+   * progress; `slow`: from now on half as fast, prompts and answers alike.
    */
-  readonly kind: 'die' | 'restart' | 'stall'
+  readonly kind: 'die' | 'restart' | 'stall' | 'slow'
   readonly forMs: number
 }
 
@@ -30,6 +30,8 @@ export type ReplayOptions = {
   readonly policy: Policy
   readonly seed: number
   readonly faults?: readonly Fault[]
+  /** Load that reaches these backends past the router, in turn. It is not measured, it only takes room. */
+  readonly foreign?: { readonly workload: Workload; readonly backends: readonly number[] }
   /** KV events reach the policy so much later. 0: exact knowledge. */
   readonly eventDelayMs?: number
   /** A request reaches its engine, and what it answers the router, so much later. */
@@ -128,6 +130,8 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       later(() => engines[backend]!.submit(newJob(piece, listener)))
     },
     schedule: (atMs, action) => timeline.schedule(atMs, action),
+    engine: (backend) => engines[backend]!,
+    ended: () => answered === count,
   }
   const router: Router = policy.create(context)
   const networkDelayMs = options.networkDelayMs ?? 0
@@ -172,9 +176,12 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   }
   if (count > 0) timeline.schedule(requests[0]!.atMs, arrive)
 
+  if (options.foreign !== undefined) sendForeign(options.foreign, engines, timeline)
+
   for (const fault of options.faults ?? []) {
     timeline.schedule(fault.atMs, () => {
       if (fault.kind === 'stall') return engines[fault.backend]!.stall(fault.forMs)
+      if (fault.kind === 'slow') return engines[fault.backend]!.slow(0.5)
       if (fault.kind === 'die') {
         down[fault.backend] = 1
         timeline.schedule(fault.atMs + fault.forMs, () => {
@@ -204,4 +211,20 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
     wallMs: performance.now() - startedMs,
   }
+}
+
+const NOBODY: JobListener = { firstToken: () => undefined, finished: () => undefined, failed: () => undefined }
+
+const sendForeign = (
+  { workload, backends }: NonNullable<ReplayOptions['foreign']>,
+  engines: readonly SimulatedEngine[],
+  timeline: VirtualTimeline,
+): void => {
+  let next = 0
+  const send = (): void => {
+    const request = workload.requests[next]!
+    engines[backends[next++ % backends.length]!]!.submit(newJob(request, NOBODY))
+    if (next < workload.requests.length) timeline.schedule(workload.requests[next]!.atMs, send)
+  }
+  if (workload.requests.length > 0) timeline.schedule(workload.requests[0]!.atMs, send)
 }

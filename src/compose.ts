@@ -15,8 +15,10 @@ import { identifyItems, rememberTurn, resolveTurn, type ChainMaker, type Resolve
 import type { ResponseStore } from './conversation/response-store.ts'
 import { SessionIndex } from './conversation/session-index.ts'
 import { openSqliteStore } from './conversation/sqlite-store.ts'
+import { EngineLoad } from './fleet/engine-load.ts'
 import { Ledger } from './fleet/ledger.ts'
 import { MetricsProbe } from './fleet/metrics-probe.ts'
+import { OthersWork } from './fleet/others-work.ts'
 import { createProbeGet, ProbeConnections } from './fleet/probe-get.ts'
 import { BackendRegistry } from './fleet/registry.ts'
 import { systemAfter } from './fleet/timers.ts'
@@ -101,8 +103,18 @@ export async function startGateway(config: Config, options: { readonly version: 
     after: systemAfter,
     random: Math.random,
   })
-  const ledger = new Ledger({ nowMs })
-
+  const others = new OthersWork({ nowMs })
+  const ledger = new Ledger({ nowMs, others })
+  const latency = new LatencyModel()
+  const engineLoad = new EngineLoad({
+    ledger,
+    others,
+    nowMs,
+    prefillSeconds: (tokens, backend) => {
+      const [model] = backend.models.keys()
+      return latency.prefillSeconds(tokens, backend.index, model ?? '')
+    },
+  })
   const metricsProbe = new MetricsProbe({
     backends: () => registry.list(),
     get: probeGet,
@@ -110,12 +122,13 @@ export async function startGateway(config: Config, options: { readonly version: 
     after: systemAfter,
     random: Math.random,
     onRestart: (backend, why) => registry.noteRestart(backend, why),
+    reader: engineLoad,
+    onUnread: () => metrics.fallback('engine_metrics_unread'),
   })
 
   // kv, learn, schedule
   const index = new BlockIndex({ maxBytes: config.memory.blockIndexBytes, nowMs })
   const calibration = new CacheCalibration(index)
-  const latency = new LatencyModel()
   const outputLength = new OutputLength()
   const charactersPerToken = new CharactersPerToken()
   const scheduler = new Scheduler({
@@ -159,9 +172,12 @@ export async function startGateway(config: Config, options: { readonly version: 
         id: backend.id,
         up: backend.healthy,
         draining: backend.draining,
-        running: ledger.runningCount(backend.index),
+        running: ledger.ownCount(backend.index),
         queuedTokens: ledger.queuedPrefillTokens(backend.index),
         inFlightTokens: ledger.inFlightTokens(backend.index),
+        othersWaitSeconds: others.waitSeconds(backend.index),
+        othersRunning: others.running(backend.index),
+        corrected: others.trust(backend.index),
       })),
     counters: [waitingTurns(() => scheduler.waiting.counts), ...tenantCounters(() => tenantLimits.use())],
     tokensLeft: () =>
@@ -171,8 +187,9 @@ export async function startGateway(config: Config, options: { readonly version: 
     predictionErrors: () =>
       registry.list().flatMap((backend) =>
         [...backend.models.keys()].flatMap((model) => {
-          const error = latency.error(backend.index, model)
-          return error === null ? [] : [{ backend: backend.id, model, ...error }]
+          const ttft = latency.error(backend.index, model)
+          const step = latency.stepError(backend.index, model)
+          return ttft === null ? [] : [{ backend: backend.id, model, ttft, step }]
         }),
       ),
     sizes: () => {
@@ -198,6 +215,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       sessions_size: sessions.evictions.size,
       receipts_size: receipts.evictions.size,
       output_length_size: outputLength.evicted,
+      ...prefixed('ledger_', ledger.lost),
       ...prefixed('block_index_', index.stats.removed),
       ...prefixed('store_expired_', store.stats().evicted.expired),
       ...prefixed('store_size_', store.stats().evicted.size),
@@ -217,6 +235,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const load = (backend: Backend) => ({
     running: ledger.runningCount(backend.index),
     queuedTokens: ledger.remainingPrefillTokens(backend.index),
+    othersSeconds: others.waitSeconds(backend.index),
   })
 
   const stages: Stages = {
@@ -297,7 +316,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     startedAtSeconds: Math.floor(wallMs() / 1000),
     notReady: () =>
       missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
-    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    metrics: () => metrics.page(),
   })
   const affinity = createAffinityRouter({
     resolve: stages.resolve,
@@ -318,20 +337,28 @@ export async function startGateway(config: Config, options: { readonly version: 
       const known = registry.get(id)
       if (known === undefined) return false
       registry.remove(id)
+      engineLoad.forget(known)
       index.clearBackend(known.index)
       void connections.forget(id)
       return true
     },
     load: (backend) => {
-      const { running, queuedTokens } = load(backend)
-      const scraped = metricsProbe.load(backend)
+      const { othersSeconds } = load(backend)
+      const page = metricsProbe.page(backend)
+      const beside = engineLoad.others(backend)
       return {
-        running_requests: running,
-        queued_prefill_tokens: queuedTokens,
+        running_requests: ledger.ownCount(backend.index),
+        queued_prefill_tokens: ledger.queuedPrefillTokens(backend.index),
         inflight_tokens: Math.round(ledger.inFlightTokens(backend.index)),
         max_inflight_tokens: backend.config.maxInFlightTokens,
-        engine_running_requests: scraped?.running ?? null,
-        engine_waiting_requests: scraped?.waiting ?? null,
+        load_source: others.trust(backend.index) > 0 ? 'engine' : 'own record',
+        engine_running_requests: page?.running ?? null,
+        engine_waiting_requests: page?.waiting ?? null,
+        engine_cache_usage: page?.cacheUsage ?? null,
+        engine_metrics_age_ms: page === null ? null : Math.round(nowMs() - page.observedAtMs),
+        others_running_requests: beside?.running ?? null,
+        others_waiting_requests: beside?.waiting ?? null,
+        others_wait_seconds: Math.round(othersSeconds * 1000) / 1000,
         cached_blocks: index.blocks(backend.index),
       }
     },
@@ -347,6 +374,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   registry.onRestart((backend) => {
     index.clearBackend(backend.index)
     scheduler.forget(backend.index)
+    engineLoad.forget(backend)
   })
   for (const backend of config.backends) {
     const added = registry.add(backend)

@@ -33,6 +33,10 @@ function labelOfOmitted(name: string): string {
   return OMITTED.has(undated) ? undated : 'other'
 }
 
+const withoutUnmeasured = (page: string): string => page.replace(/^[^#\n].* Nan\n/gm, '')
+
+type PredictionError = { readonly median: number; readonly p90: number }
+
 export type Gauges = {
   readonly backends: () => readonly {
     id: string
@@ -41,13 +45,22 @@ export type Gauges = {
     running: number
     queuedTokens: number
     inFlightTokens: number
+    othersWaitSeconds: number
+    othersRunning: number
+    /** How far the engine's metrics are trusted, 0: only our own record counts. */
+    corrected: number
   }[]
   /** Counts that others keep, read when metrics are scraped. */
   readonly counters: readonly TotalsCounter[]
   /** What tenants with a token budget have left of it. */
   readonly tokensLeft: () => readonly { tenant: string; tokens: number }[]
-  /** |predicted - measured| / measured of the last first tokens. */
-  readonly predictionErrors: () => readonly { backend: string; model: string; median: number; p90: number }[]
+  /** |predicted - measured| / measured of the last first tokens, and of the last times per output token. */
+  readonly predictionErrors: () => readonly {
+    backend: string
+    model: string
+    ttft: PredictionError
+    step: PredictionError | null
+  }[]
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
   /** Long prompts that were computed in pieces. */
@@ -149,17 +162,23 @@ export class Metrics {
         for (const { tenant, tokens } of gauges.tokensLeft()) gauge.set({ tenant }, tokens)
       },
     )
-    this.#gauge(
-      'homing_ttft_prediction_error_ratio',
-      'Relative error of the predicted time to first token, over recent turns.',
-      ['backend', 'model', 'quantile'],
-      (gauge) => {
-        for (const { backend, model, median, p90 } of gauges.predictionErrors()) {
-          gauge.set({ backend, model, quantile: '0.5' }, median)
-          gauge.set({ backend, model, quantile: '0.9' }, p90)
+    const ofBackends = (name: string, help: string, field: 'othersWaitSeconds' | 'othersRunning' | 'corrected'): void =>
+      this.#gauge(name, help, ['backend'], (gauge) => {
+        for (const backend of gauges.backends()) gauge.set({ backend: backend.id }, backend[field])
+      })
+    ofBackends('homing_backend_others_wait_seconds', 'Expected seconds of work that others have there.', 'othersWaitSeconds')
+    ofBackends('homing_backend_others_requests_running', 'Sequences that the engine runs for others.', 'othersRunning')
+    ofBackends('homing_backend_load_corrected', 'Trust in the engine\'s own figures; 0: own record only.', 'corrected')
+    const predictionError = (name: string, help: string, of: 'ttft' | 'step'): void =>
+      this.#gauge(name, help, ['backend', 'model', 'quantile'], (gauge) => {
+        for (const { backend, model, [of]: error } of gauges.predictionErrors()) {
+          if (error === null) continue
+          gauge.set({ backend, model, quantile: '0.5' }, error.median)
+          gauge.set({ backend, model, quantile: '0.9' }, error.p90)
         }
-      },
-    )
+      })
+    predictionError('homing_ttft_prediction_error_ratio', 'Relative error of predicted times to first token.', 'ttft')
+    predictionError('homing_step_prediction_error_ratio', 'Relative error of predicted times per output token.', 'step')
     this.#gauge(
       'homing_state_size',
       'Entries or bytes of what is held, by name; each has a bound.',
@@ -191,6 +210,15 @@ export class Metrics {
     counter('homing_prefill_pieces_failed_total', 'Pieces that no backend answered; their turns were sent whole.', 'failed')
     counter('homing_prefill_pieces_lost_total', 'Pieces that were not in the cache afterwards.', 'lost')
     counter('homing_prefill_pieces_turned_off_total', 'Times that a backend was trusted with pieces no more.', 'turnedOff')
+  }
+
+  /**
+   * The page. A sample that was never measured (the mean lag of an event loop that has not turned yet) is left out:
+   * prom-client writes it as `Nan`, which is no number of the text format.
+   */
+  async page(): Promise<{ readonly contentType: string; readonly text: string }> {
+    const text = await this.registry.metrics()
+    return { contentType: this.registry.contentType, text: withoutUnmeasured(text) }
   }
 
   request(route: string, status: number, seconds: number): void {

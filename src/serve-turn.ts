@@ -26,7 +26,7 @@ import { ResponsesRelay } from './upstream/responses-relay.ts'
 import { lessCached } from './wire/usage-shape.ts'
 
 const KEEP_ALIVE_MS = 15_000
-const IDLE = { running: 0, queuedTokens: 0 }
+const IDLE = { running: 0, queuedTokens: 0, othersSeconds: 0 }
 
 /** Rejects with a HomingError when nothing has been sent; otherwise the client has had its ending. */
 export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): Promise<void> {
@@ -271,6 +271,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
       inFlightAtDispatch: loadAtDispatch.running,
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
+      othersSecondsAtDispatch: loadAtDispatch.othersSeconds,
     })
     return writeReceipt(resolved, decision!, id, stages.wallMs(), {
       choice: result.choice,

@@ -43,8 +43,12 @@ export type Stages = {
     storedId: string | null,
     backendId: string,
   ) => GrowingChain
-  /** What this process has in flight at a backend now. */
-  readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
+  /** What runs at a backend now, what of ours waits there, and the expected seconds of others' work. */
+  readonly load: (backend: Backend) => {
+    readonly running: number
+    readonly queuedTokens: number
+    readonly othersSeconds: number
+  }
   readonly learn: (outcome: Outcome) => void
   readonly receipts: { put(tenant: string, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void

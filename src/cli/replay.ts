@@ -138,14 +138,14 @@ const readPlan = (input: CommandInput) => {
     return delay
   }
   const faults = ((input.values['fault'] as readonly string[] | undefined) ?? []).map((fault) => {
-    const match = /^(die|restart|stall):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
+    const match = /^(die|restart|stall|slow):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
     if (match === null)
-      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart or stall`)
+      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart, stall or slow`)
     const backend = Number(match[2])
     if (backend >= Math.min(...backends))
       throw new FlagError(`--fault '${fault}': backends count from 0 to ${Math.min(...backends) - 1}`)
     return {
-      kind: match[1] as 'die' | 'restart' | 'stall',
+      kind: match[1] as 'die' | 'restart' | 'stall' | 'slow',
       backend,
       atMs: 1000 * Number(match[3]),
       forMs: 1000 * Number(match[4] ?? 0),

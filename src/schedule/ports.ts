@@ -36,7 +36,9 @@ export interface LedgerPort {
   ): InFlight
   queuedPrefillTokens(backendIndex: number): number
   waitSeconds(backendIndex: number): number
+  /** Sequences that run there, others' included; and our own alone. */
   runningCount(backendIndex: number): number
+  ownCount(backendIndex: number): number
   beforeFirstToken(backendIndex: number): number
   decodeTokens(backendIndex: number): number
   /** Seconds until the only turn before its first token should have been computed; Infinity where nobody knows. */

@@ -36,7 +36,8 @@ export class Readiness {
   isFree(backend: Backend, uncachedTokens: number, turnTokens: number): boolean {
     const { index, slots } = backend
     if (this.promisedSeconds(index) > 0) return false
-    if (slots !== null && this.#ledger.runningCount(index) >= slots) return false
+    // Slots that others hold are priced, not waited for here: nobody tells when they come free.
+    if (slots !== null && this.#ledger.ownCount(index) >= slots) return false
     if (this.isFull(backend, turnTokens)) return false
     const pending = this.#ledger.beforeFirstToken(index)
     if (pending === 0 || this.#ledger.waitSeconds(index) <= SLACK_SECONDS || this.secondsToFree(index) === 0) return true

@@ -7,12 +7,13 @@ import type { Backend } from '../model/backend.ts'
 
 export type InFlightTokens = {
   runningCount(backendIndex: number): number
+  ownCount(backendIndex: number): number
   inFlightTokens(backendIndex: number): number
 }
 
-/** Tokens that would have to leave before the turn fits; 0: it fits, nothing runs there, or there is no ceiling. */
+/** Tokens that would have to leave before the turn fits; 0: it fits, nothing of ours runs there, or there is no ceiling. */
 export function tokensOverCeiling(backend: Backend, turnTokens: number, ledger: InFlightTokens): number {
   const { maxInFlightTokens } = backend.config
-  if (maxInFlightTokens === null || ledger.runningCount(backend.index) === 0) return 0
+  if (maxInFlightTokens === null || ledger.ownCount(backend.index) === 0) return 0
   return Math.max(0, ledger.inFlightTokens(backend.index) + turnTokens - maxInFlightTokens)
 }

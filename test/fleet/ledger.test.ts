@@ -71,4 +71,44 @@ describe('Ledger', () => {
       assert.deepEqual(figures, [0, 0, 0, 0, 0, 0])
     }
   })
+
+  it('sets a turn aside that three later ones overtook while it is ten seconds late', () => {
+    const { ledger, clock } = newLedger()
+    const work = { uncachedTokens: 100, expectedOutputTokens: 1, prefillSeconds: 1 }
+    ledger.begin(0, work)
+    const later = () => {
+      const turn = ledger.begin(0, work)
+      turn.firstToken()
+      turn.end('completed')
+    }
+    for (let n = 0; n < 10; n++) later()
+    assert.equal(ledger.beforeFirstToken(0), 1, 'not late yet: engines let short prompts pass')
+    clock.nowMs = 11_100
+    later()
+    assert.deepEqual([ledger.beforeFirstToken(0), ledger.waitSeconds(0), ledger.lost.overtaken], [0, 0, 1])
+  })
+
+  it('does not count a turn for ever whose answer never comes', () => {
+    const { ledger, clock } = newLedger()
+    const turn = ledger.begin(0, { uncachedTokens: 100, expectedOutputTokens: 9, prefillSeconds: 1 })
+    clock.nowMs = 600_000
+    assert.ok(ledger.waitSeconds(0) > 500)
+    clock.nowMs = 602_000
+    const version = ledger.version(0)
+    assert.deepEqual([ledger.waitSeconds(0), ledger.ownCount(0), ledger.lost.late], [0, 0, 1])
+    assert.ok(ledger.version(0) > version)
+    turn.end('failed')
+    assert.deepEqual([ledger.ownCount(0), ledger.decodeTokens(0)], [0, 0])
+  })
+
+  it('is not late for what others have in front of it', () => {
+    const clock = { nowMs: 0 }
+    let ahead = 30
+    const others = { waitSeconds: () => ahead, running: () => 0, answered: () => undefined, version: () => 0 }
+    const ledger = new Ledger({ nowMs: () => clock.nowMs, others })
+    ledger.begin(0, { uncachedTokens: 1, expectedOutputTokens: 1, prefillSeconds: 2 })
+    clock.nowMs = 31_000
+    ahead = 0
+    assert.equal(ledger.waitSeconds(0), 1)
+  })
 })
