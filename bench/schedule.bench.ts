@@ -39,7 +39,7 @@ const backendAt = (index: number): Backend => ({
   models: new Map([['m', { name: 'm', served: 'm', contextTokens: null }]]),
   healthy: true, draining: false, probed: true, trouble: null,
   config: {
-    id: `b${index}`, url: '', protocol: 'chat', key: null, headers: {}, models: null, contextTokens: null, ca: null,
+    id: `b${index}`, url: '', protocol: 'chat', key: null, headers: {}, models: null, contextTokens: null, maxInFlightTokens: null, ca: null,
     timeouts: { connectMs: 1, idleMs: 1, firstTokenMs: null },
   },
 })

@@ -6,7 +6,8 @@
 // --simulated starts simulated engines instead. Other flags go to `homing serve`.
 //
 // Who ends what: Ctrl-C or SIGTERM ends the gateway and then the fleet of this data folder, adopted or not. When the
-// gateway is killed, or this program is, the engines stay, with the conversations in their KV caches.
+// gateway is killed, or this program is, the engines stay, with the conversations in their KV caches. One that dies
+// meanwhile is started again.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -23,6 +24,7 @@ import { anyFreePort, isFree } from './machine/port.mjs'
 import { endProcesses, isSameProcess, processIdentity } from './machine/process.mjs'
 import { help, readFlags } from './start/flags.mjs'
 import { howToTry } from './start/how-to-try.mjs'
+import { keepEngines } from './start/keep-engines.mjs'
 
 const PROGRAM = join(ROOT, 'dist', 'src', 'main.js')
 /** Four conversations an engine, 2,048 tokens of context each. */
@@ -68,6 +70,7 @@ async function withFleet(flags) {
     await endOrphan(dir)
     const address = await freeAddress(flags.address)
     let ended = null
+    let kept = null
     try {
       const fleet = await chooseFleet(dir, flags)
       stop.signal.throwIfAborted()
@@ -75,9 +78,11 @@ async function withFleet(flags) {
       const ready = async () => {
         writeRecord(dir, { ...readRecord(dir), gateway: { ...gatewayEntry(address), backends: fleet.urls, fleet: fleet.text } })
         await announce({ flags: { ...flags, address }, text: fleet.text })
+        kept = fleet.restart === undefined ? null : keepEngines({ engines: () => readRecord(dir).engines, isAlive: isSameProcess, restart: fleet.restart, say, signal: stop.signal })
       }
       ended = await serve(args, ready)
     } finally {
+      await kept
       await tidyUp(dir, ended)
     }
     return ended
@@ -116,7 +121,7 @@ async function freeAddress({ host, port }) {
   throw new Error(`${what} already listens on ${host}:${port}; choose another address: npm start -- --listen ${host}:${port + 1}`)
 }
 
-/** @returns {Promise<{ urls: string[], text: string }>} */
+/** @returns {Promise<{ urls: string[], text: string, restart?: (living: object[]) => Promise<unknown> }>} */
 async function chooseFleet(dir, flags) {
   const kind = engine => (engine.kind === 'simulated') === flags.simulated
   const record = readRecord(dir)
@@ -142,12 +147,15 @@ async function chooseFleet(dir, flags) {
 
 async function realFleet(dir, living) {
   const text = `${FLEET.count} llama.cpp engines on this machine's CPU`
-  if (living.length >= FLEET.count) return { urls: living.map(({ url }) => url), text }
-  try {
+  const restart = async keep => {
     const engine = await ensureEngine(say, { signal: stop.signal })
+    return startEngines({ ...FLEET, dir, keep, engine, say, signal: stop.signal })
+  }
+  if (living.length >= FLEET.count) return { urls: living.map(({ url }) => url), text, restart }
+  try {
     say(`starting ${FLEET.count - living.length} engine(s) ...`)
-    const engines = await startEngines({ ...FLEET, dir, keep: living, engine, say, signal: stop.signal })
-    return { urls: engines.map(({ url }) => url), text }
+    const engines = await restart(living)
+    return { urls: engines.map(({ url }) => url), text, restart }
   } catch (error) {
     if (!(error instanceof EngineUnavailable)) throw error
     const offer = canSimulate() ? 'A simulated fleet (no real model) can be had with: npm start -- --simulated;' : 'This build has no simulated fleet to offer instead;'

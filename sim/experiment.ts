@@ -36,6 +36,7 @@ export type ExperimentOptions = {
   readonly seeds: number
   readonly faults?: readonly Fault[]
   readonly eventDelayMs?: number
+  readonly networkDelayMs?: number
   /** `done` of `total` turns replayed. */
   readonly onProgress?: (done: number, total: number, what: string) => void
   /** Asked between cells; true ends the experiment with what there is. */
@@ -81,6 +82,7 @@ export const runExperiment = async (options: ExperimentOptions): Promise<FleetRe
           seed,
           ...(options.faults === undefined ? {} : { faults: options.faults }),
           ...(options.eventDelayMs === undefined ? {} : { eventDelayMs: options.eventDelayMs }),
+          ...(options.networkDelayMs === undefined ? {} : { networkDelayMs: options.networkDelayMs }),
           onProgress: (answered) => options.onProgress?.(done + answered, total, what),
         })
         done += turns

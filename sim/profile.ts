@@ -8,7 +8,7 @@
  *   full batch at twice the step time of one sequence     llm-d-inference-sim `--time-factor-under-load 2`
  */
 import { BatchingEngine, type BatchingSpeed } from './engine/batching-engine.ts'
-import type { SimulatedEngine } from './engine/engine.ts'
+import { scaled, type SimulatedEngine } from './engine/engine.ts'
 import { FifoEngine } from './engine/fifo-engine.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -42,10 +42,6 @@ export const uniformFleet = (
   Array.from({ length: backends }, () => ({ profile, speed: { ...DEFAULT_SPEED, ...changes }, speedFactor: 1 }))
 
 export const buildEngine = (spec: BackendSpec, timeline: Timeline): SimulatedEngine => {
-  const speed: BatchingSpeed = {
-    ...spec.speed,
-    prefillTokensPerSecond: spec.speed.prefillTokensPerSecond * spec.speedFactor,
-    decodeMsPerToken: spec.speed.decodeMsPerToken / spec.speedFactor,
-  }
+  const speed = scaled(spec.speed, spec.speedFactor)
   return spec.profile === 'prefill-fifo' ? new FifoEngine(speed, timeline) : new BatchingEngine(speed, timeline)
 }

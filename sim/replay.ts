@@ -18,9 +18,10 @@ export type Fault = {
   readonly backend: number
   /**
    * `die`: jobs and cache are lost and it is away for `forMs`; `restart`: the same with no time away; `stall`: no
-   * progress; `drain`: it takes nothing new for `forMs`, what runs there ends, its cache stays.
+   * progress; `drain`: it takes nothing new for `forMs`, what runs there ends, its cache stays; `slow`: from now on half
+   * as fast, prompts and answers alike.
    */
-  readonly kind: 'die' | 'restart' | 'stall' | 'drain'
+  readonly kind: 'die' | 'restart' | 'stall' | 'slow' | 'drain'
   readonly forMs: number
 }
 
@@ -30,8 +31,12 @@ export type ReplayOptions = {
   readonly policy: Policy
   readonly seed: number
   readonly faults?: readonly Fault[]
+  /** Load that reaches these backends past the router, in turn. It is not measured, it only takes room. */
+  readonly foreign?: { readonly workload: Workload; readonly backends: readonly number[] }
   /** KV events reach the policy so much later. 0: exact knowledge. */
   readonly eventDelayMs?: number
+  /** A request reaches its engine, and what it answers the router, so much later. */
+  readonly networkDelayMs?: number
   readonly onProgress?: (answered: number) => void
 }
 
@@ -129,7 +134,7 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       heldMs[request.index] = nowMs - request.atMs - preparedMs[request.index]!
       backendOf[request.index] = backend
       ledger.placed(request, backend, uncachedTokens, nowMs)
-      engines[backend]!.submit(newJob(request, listeners[backend]!))
+      later(() => engines[backend]!.submit(newJob(request, listeners[backend]!)))
     },
     prefill: (request, backend, promptTokens, done) => {
       const sentMs = timeline.nowMs()
@@ -137,31 +142,39 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       const piece = startOf(request, promptTokens, workload.blockTokens)
       const listener: JobListener = {
         firstToken() {},
-        finished: (job) => {
-          const computed = piece.promptTokens - job.cachedTokens
-          preparedTokens[request.index]! += computed
-          preparedMs[request.index]! += timeline.nowMs() - sentMs
-          work[backend]! += computed
-          done({ promptTokens: piece.promptTokens, cachedTokens: job.cachedTokens })
-        },
-        failed: () => done(null),
+        finished: (job) =>
+          later(() => {
+            const computed = piece.promptTokens - job.cachedTokens
+            preparedTokens[request.index]! += computed
+            preparedMs[request.index]! += timeline.nowMs() - sentMs
+            work[backend]! += computed
+            done({ promptTokens: piece.promptTokens, cachedTokens: job.cachedTokens })
+          }),
+        failed: () => later(() => done(null)),
       }
-      engines[backend]!.submit(newJob(piece, listener))
+      later(() => engines[backend]!.submit(newJob(piece, listener)))
     },
     schedule: (atMs, action) => timeline.schedule(atMs, action),
+    engine: (backend) => engines[backend]!,
+    ended: () => answered === count,
   }
   const router: Router = policy.create(context)
+  const networkDelayMs = options.networkDelayMs ?? 0
+  const later = (action: () => void): void => {
+    if (networkDelayMs === 0) action()
+    else timeline.schedule(timeline.nowMs() + networkDelayMs, action)
+  }
 
   const listeners = engines.map((_, backend): JobListener => ({
-    firstToken: (job: Job) => {
+    firstToken: (job: Job) => later(() => {
       const { request } = job
       ttftMs[request.index] = timeline.nowMs() - request.atMs
       // what was computed for it just before was not cached
       cachedTokens[request.index] = Math.max(0, job.cachedTokens - preparedTokens[request.index]!)
       ledger.firstToken(request, backend, timeline.nowMs())
       router.firstToken?.(request, backend)
-    },
-    finished: (job: Job) => {
+    }),
+    finished: (job: Job) => later(() => {
       const { request } = job
       totalMs[request.index] = timeline.nowMs() - request.atMs
       work[backend]! += request.promptTokens - job.cachedTokens
@@ -170,14 +183,14 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
       ledger.ended(request, backend)
       if (options.onProgress !== undefined && (answered & 255) === 0) options.onProgress(answered)
       router.ended?.(request, backend, 'completed', job.cachedTokens)
-    },
-    failed: (job: Job) => {
+    }),
+    failed: (job: Job) => later(() => {
       const { request } = job
       retries++
       ledger.ended(request, backend)
       router.ended?.(request, backend, 'failed', 0)
       timeline.schedule(timeline.nowMs(), () => router.arrive(request))
-    },
+    }),
   }))
 
   let next = 0
@@ -188,9 +201,12 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   }
   if (count > 0) timeline.schedule(requests[0]!.atMs, arrive)
 
+  if (options.foreign !== undefined) sendForeign(options.foreign, engines, timeline)
+
   for (const fault of options.faults ?? []) {
     timeline.schedule(fault.atMs, () => {
       if (fault.kind === 'stall') return engines[fault.backend]!.stall(fault.forMs)
+      if (fault.kind === 'slow') return engines[fault.backend]!.slow(0.5)
       const away = fault.kind === 'die' ? down : draining
       if (fault.kind !== 'restart') {
         away[fault.backend] = 1
@@ -224,4 +240,20 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     preemptions: engines.reduce((sum, engine) => sum + engine.totals.preemptions, 0),
     wallMs: performance.now() - startedMs,
   }
+}
+
+const NOBODY: JobListener = { firstToken: () => undefined, finished: () => undefined, failed: () => undefined }
+
+const sendForeign = (
+  { workload, backends }: NonNullable<ReplayOptions['foreign']>,
+  engines: readonly SimulatedEngine[],
+  timeline: VirtualTimeline,
+): void => {
+  let next = 0
+  const send = (): void => {
+    const request = workload.requests[next]!
+    engines[backends[next++ % backends.length]!]!.submit(newJob(request, NOBODY))
+    if (next < workload.requests.length) timeline.schedule(workload.requests[next]!.atMs, send)
+  }
+  if (workload.requests.length > 0) timeline.schedule(workload.requests[0]!.atMs, send)
 }

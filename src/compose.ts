@@ -16,8 +16,10 @@ import type { ResponseStore } from './conversation/response-store.ts'
 import { SessionChains } from './conversation/session-chains.ts'
 import { SessionIndex } from './conversation/session-index.ts'
 import { openSqliteStore } from './conversation/sqlite-store.ts'
+import { EngineLoad } from './fleet/engine-load.ts'
 import { Ledger } from './fleet/ledger.ts'
 import { MetricsProbe } from './fleet/metrics-probe.ts'
+import { OthersWork } from './fleet/others-work.ts'
 import { createProbeGet, ProbeConnections } from './fleet/probe-get.ts'
 import { BackendRegistry } from './fleet/registry.ts'
 import { systemAfter } from './fleet/timers.ts'
@@ -28,7 +30,7 @@ import { operatorRoutes } from './http/operator-routes.ts'
 import { passthroughRoutes } from './http/passthrough-routes.ts'
 import { Router } from './http/router.ts'
 import { storedRoutes } from './http/stored-routes.ts'
-import { TenantLimits } from './http/tenant-limits.ts'
+import { TenantLimits, type TokenCounts } from './http/tenant-limits.ts'
 import { Tenants } from './http/tenants.ts'
 import { turnRoutes } from './http/turn-routes.ts'
 import type { Handler } from './http/call.ts'
@@ -41,6 +43,7 @@ import { PrefixChain } from './kv/chain.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
+import { tenantCounters, waitingTurns } from './admission-totals.ts'
 import { Metrics } from './metrics.ts'
 import type { Backend, BackendConfig, Engine } from './model/backend.ts'
 import type { Decision, SchedulingRequest } from './model/decision.ts'
@@ -54,6 +57,7 @@ import { ReceiptBook } from './receipt-book.ts'
 import { estimateRequest } from './scheduling-request.ts'
 import { createPolicy } from './schedule/policies/catalogue.ts'
 import { Scheduler } from './schedule/scheduler.ts'
+import { cacheReportCounter, prewarmCounters } from './cache-totals.ts'
 import { PrewarmTurns } from './prewarm-turns.ts'
 import { forward } from './serve-passthrough.ts'
 import { serveTurn } from './serve-turn.ts'
@@ -69,17 +73,12 @@ import { ReturnGaps } from './upstream/return-gaps.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
 
-/** Bounds of what is held in memory. Each costs what its file's header says. */
+/** Bounds that are not in the configuration (`memory`). */
 const BOUNDS = {
-  blockIndexBytes: 256 * 2 ** 20,
-  lineageCharacters: 64 * 2 ** 20,
-  lineages: 50_000,
-  sessions: 200_000,
   sessionWalkBlocks: 4096,
   sessionChains: 50_000,
   sessionChainBytes: 64 * 2 ** 20,
   cacheObservations: 200_000,
-  receipts: 20_000,
   foreseenConversations: 2000,
   prefixGroups: 512,
   foreseenCharacters: 32 * 2 ** 20,
@@ -122,8 +121,18 @@ export async function startGateway(config: Config, options: { readonly version: 
     after: systemAfter,
     random: Math.random,
   })
-  const ledger = new Ledger({ nowMs })
-
+  const others = new OthersWork({ nowMs })
+  const ledger = new Ledger({ nowMs, others })
+  const latency = new LatencyModel()
+  const engineLoad = new EngineLoad({
+    ledger,
+    others,
+    nowMs,
+    prefillSeconds: (tokens, backend) => {
+      const [model] = backend.models.keys()
+      return latency.prefillSeconds(tokens, backend.index, model ?? '')
+    },
+  })
   const metricsProbe = new MetricsProbe({
     backends: () => registry.list(),
     get: probeGet,
@@ -131,12 +140,13 @@ export async function startGateway(config: Config, options: { readonly version: 
     after: systemAfter,
     random: Math.random,
     onRestart: (backend, why) => registry.noteRestart(backend, why),
+    reader: engineLoad,
+    onUnread: () => metrics.fallback('engine_metrics_unread'),
   })
 
   // kv, learn, schedule
-  const index = new BlockIndex({ maxBytes: BOUNDS.blockIndexBytes, nowMs })
+  const index = new BlockIndex({ maxBytes: config.memory.blockIndexBytes, nowMs })
   const calibration = new CacheCalibration(index)
-  const latency = new LatencyModel()
   const outputLength = new OutputLength()
   const charactersPerToken = new CharactersPerToken()
   const scheduler = new Scheduler({
@@ -160,8 +170,11 @@ export async function startGateway(config: Config, options: { readonly version: 
     head: canonicalHead,
     item: canonicalItem,
   }
-  const lineages = new LineageCache({ maxCharacters: BOUNDS.lineageCharacters, maxEntries: BOUNDS.lineages })
-  const sessions = new SessionIndex({ maxEntries: BOUNDS.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
+  const lineages = new LineageCache({
+    maxCharacters: config.memory.lineageCharacters,
+    maxEntries: config.memory.lineages,
+  })
+  const sessions = new SessionIndex({ maxEntries: config.memory.sessions, maxWalkBlocks: BOUNDS.sessionWalkBlocks })
   const sessionChains = new SessionChains({ maxEntries: BOUNDS.sessionChains, maxBytes: BOUNDS.sessionChainBytes })
   const cacheReports = new CacheReports(
     {
@@ -175,24 +188,42 @@ export async function startGateway(config: Config, options: { readonly version: 
   )
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
 
+  const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
+  const tenantLimits = new TenantLimits((tenant) => limitsOf.get(tenant) ?? config.limits.tenant, nowMs)
+
   // upstream
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
-  const receipts = new ReceiptBook(BOUNDS.receipts)
+  const receipts = new ReceiptBook(config.memory.receipts)
   const metrics = new Metrics({
     backends: () =>
       registry.list().map((backend) => ({
         id: backend.id,
         up: backend.healthy,
         draining: backend.draining,
-        running: ledger.runningCount(backend.index),
+        running: ledger.ownCount(backend.index),
         queuedTokens: ledger.queuedPrefillTokens(backend.index),
+        inFlightTokens: ledger.inFlightTokens(backend.index),
+        othersWaitSeconds: others.waitSeconds(backend.index),
+        othersRunning: others.running(backend.index),
+        corrected: others.trust(backend.index),
       })),
+    counters: [
+      waitingTurns(() => scheduler.waiting.counts),
+      ...tenantCounters(() => tenantLimits.use()),
+      cacheReportCounter(() => cacheReports.counts),
+      ...prewarmCounters({ rules: () => prewarmAccount.rules, counts: () => prewarmer.counts }),
+    ],
+    tokensLeft: () =>
+      tenantLimits
+        .use()
+        .flatMap(({ tenant, tokensLeft }) => (tokensLeft === null ? [] : [{ tenant, tokens: tokensLeft }])),
     predictionErrors: () =>
       registry.list().flatMap((backend) =>
         [...backend.models.keys()].flatMap((model) => {
-          const error = latency.error(backend.index, model)
-          return error === null ? [] : [{ backend: backend.id, model, ...error }]
+          const ttft = latency.error(backend.index, model)
+          const step = latency.stepError(backend.index, model)
+          return ttft === null ? [] : [{ backend: backend.id, model, ttft, step }]
         }),
       ),
     sizes: () => {
@@ -220,8 +251,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       }
     },
     pieces: () => scheduler.pieces,
-    cacheReports: () => cacheReports.counts,
-    prewarming: () => ({ rules: prewarmAccount.rules, counts: Object.fromEntries(prewarmer.counts) }),
+    prewarmRules: () => Object.entries(prewarmAccount.rules).map(([rule, { on }]) => ({ rule, on })),
     evictions: () => ({
       lineages_size: lineages.evictions.size,
       sessions_size: sessions.evictions.size,
@@ -231,6 +261,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       prefix_groups_size: prefixGroups.evicted,
       receipts_size: receipts.evictions.size,
       output_length_size: outputLength.evicted,
+      ...prefixed('ledger_', ledger.lost),
       ...prefixed('block_index_', index.stats.removed),
       ...prefixed('store_expired_', store.stats().evicted.expired),
       ...prefixed('store_size_', store.stats().evicted.size),
@@ -243,9 +274,14 @@ export async function startGateway(config: Config, options: { readonly version: 
     report: (backend: Backend, result: 'ok' | 'connect' | '5xx' | 'timeout' | 'reset') =>
       registry.report(backend, result),
   }
+  const expectedTokens = (request: SchedulingRequest): TokenCounts => {
+    const { ranked, promptTokens, expectedOutputTokens } = scheduler.rank(request)
+    return { promptTokens, cachedTokens: ranked[0]!.expectedCachedTokens, outputTokens: expectedOutputTokens }
+  }
   const load = (backend: Backend) => ({
     running: ledger.runningCount(backend.index),
-    queuedTokens: ledger.queuedPrefillTokens(backend.index),
+    queuedTokens: ledger.remainingPrefillTokens(backend.index),
+    othersSeconds: others.waitSeconds(backend.index),
   })
 
   // pre-warming
@@ -325,6 +361,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) =>
       estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
+    charge: (request) => tenantLimits.charge(request.tenant, () => expectedTokens(request)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
     prefill: (turn, backend, protocol, share, signal) => {
       prewarmTurns.pieceBegins(turn, backend)
@@ -391,6 +428,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     forward: (endpoint, model, body, call) =>
       forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
         rank: (request) => scheduler.rank(request),
+        charge: stages.charge,
         begin: (decision, choice, request) => {
           prewarmer.turnBegins(request.sessionId, choice.backend.index)
           return prewarmTurns.watched(scheduler.begin(decision, choice, request))
@@ -414,7 +452,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     startedAtSeconds: Math.floor(wallMs() / 1000),
     notReady: () =>
       missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
-    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    metrics: () => metrics.page(),
   })
   const affinity = createAffinityRouter({
     resolve: stages.resolve,
@@ -462,19 +500,29 @@ export async function startGateway(config: Config, options: { readonly version: 
       const known = registry.get(id)
       if (known === undefined) return false
       registry.remove(id)
+      engineLoad.forget(known)
       index.clearBackend(known.index)
       cacheReports.emptied(known.index)
       void connections.forget(id)
       return true
     },
     load: (backend) => {
-      const { running, queuedTokens } = load(backend)
-      const scraped = metricsProbe.load(backend)
+      const { othersSeconds } = load(backend)
+      const page = metricsProbe.page(backend)
+      const beside = engineLoad.others(backend)
       return {
-        running_requests: running,
-        queued_prefill_tokens: queuedTokens,
-        engine_running_requests: scraped?.running ?? null,
-        engine_waiting_requests: scraped?.waiting ?? null,
+        running_requests: ledger.ownCount(backend.index),
+        queued_prefill_tokens: ledger.queuedPrefillTokens(backend.index),
+        inflight_tokens: Math.round(ledger.inFlightTokens(backend.index)),
+        max_inflight_tokens: backend.config.maxInFlightTokens,
+        load_source: others.trust(backend.index) > 0 ? 'engine' : 'own record',
+        engine_running_requests: page?.running ?? null,
+        engine_waiting_requests: page?.waiting ?? null,
+        engine_cache_usage: page?.cacheUsage ?? null,
+        engine_metrics_age_ms: page === null ? null : Math.round(nowMs() - page.observedAtMs),
+        others_running_requests: beside?.running ?? null,
+        others_waiting_requests: beside?.waiting ?? null,
+        others_wait_seconds: Math.round(othersSeconds * 1000) / 1000,
         cached_blocks: index.blocks(backend.index),
         prewarm_tokens_per_minute: prewarmAllowance(backend),
       }
@@ -496,13 +544,13 @@ export async function startGateway(config: Config, options: { readonly version: 
     index.clearBackend(backend.index)
     scheduler.forget(backend.index)
     cacheReports.emptied(backend.index)
+    engineLoad.forget(backend)
   })
   for (const backend of config.backends) {
     const added = registry.add(backend)
     if ('problem' in added) throw new Error(added.problem)
   }
 
-  const tenantLimits = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const server = createDoor({
     router,
     tenants: new Tenants({
@@ -510,7 +558,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       adminKeys: config.admin.keys,
       loopback: isLoopback(config.listen.host),
     }),
-    limits: new TenantLimits((tenant) => tenantLimits.get(tenant) ?? config.limits.tenant, nowMs),
+    limits: tenantLimits,
     bodyLimitBytes: config.limits.bodyBytes,
     newRequestId: () => newId('req'),
     wallMs,
@@ -612,7 +660,8 @@ function rankOrNull(scheduler: Scheduler, request: SchedulingRequest): Decision 
 async function openStore(config: Config, wallMs: () => number): Promise<ResponseStore> {
   const retention = { maxAgeMs: config.store.retentionMs ?? Infinity, maxBytes: config.store.maxBytes }
   if (config.store.path === null) return new MemoryStore({ nowMs: wallMs, retention })
-  return openSqliteStore({ directory: config.store.path, nowMs: wallMs, retention })
+  const { path, synchronous } = config.store
+  return openSqliteStore({ directory: path, nowMs: wallMs, retention, synchronous })
 }
 
 function declared(body: unknown): BackendConfig {

@@ -25,7 +25,13 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Bounds of one tenant; null: none. */
-export type TenantLimits = { readonly concurrency: number | null; readonly requestsPerMinute: number | null }
+export type TenantLimits = {
+  readonly concurrency: number | null
+  readonly requestsPerMinute: number | null
+  readonly tokensPerMinute: number | null
+  /** What of a turn counts as tokens: what an engine has to compute, or everything. */
+  readonly tokensCounted: 'uncached' | 'all'
+}
 export type TenantConfig = {
   readonly id: string
   readonly keys: readonly string[]
@@ -40,6 +46,17 @@ export type StoreConfig = {
   /** null: kept until the size bound asks for room. */
   readonly retentionMs: number | null
   readonly maxBytes: number
+  /** `full`: what a client saw finished survives a loss of power too. Without meaning in memory. */
+  readonly synchronous: 'normal' | 'full'
+}
+
+/** Most that is held in memory; what each costs and what happens beyond is in docs/operations.md. */
+export type MemoryBounds = {
+  readonly blockIndexBytes: number
+  readonly lineageCharacters: number
+  readonly lineages: number
+  readonly sessions: number
+  readonly receipts: number
 }
 
 export type Config = {
@@ -61,6 +78,7 @@ export type Config = {
     readonly depth: number
     readonly tenant: TenantLimits
   }
+  readonly memory: MemoryBounds
   /** How a backend is chosen: the cost model, or a published policy to compare with. */
   readonly policy: 'homing' | PolicyName
   /** Long prompts may be computed in pieces, with room for shorter turns between them. */
@@ -81,8 +99,16 @@ export const DEFAULTS = {
   bodyBytes: 32 * 2 ** 20,
   items: 10_000,
   depth: 64,
+  tenant: { concurrency: null, requestsPerMinute: null, tokensPerMinute: null, tokensCounted: 'uncached' },
   policy: 'homing',
   chunkedPrefill: true,
+  memory: {
+    blockIndexBytes: 256 * 2 ** 20,
+    lineageCharacters: 64 * 2 ** 20,
+    lineages: 50_000,
+    sessions: 200_000,
+    receipts: 20_000,
+  },
   streamCommitAfterMs: 15_000,
   shutdownGraceMs: 30_000,
   logLevel: 'info',
@@ -107,12 +133,13 @@ export type ConfigSource = {
 
 /** One entry per top-level key of the file; a new section is one more row here and one more line in `build`. */
 const KEYS = [
-  'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'policy', 'chunked_prefill', 'stream_commit_after',
-  'shutdown_grace', 'log',
+  'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'memory', 'policy', 'chunked_prefill',
+  'stream_commit_after', 'shutdown_grace', 'log',
 ]
-const LIMIT_KEYS = ['body_bytes', 'items', 'depth', 'concurrency', 'requests_per_minute']
-const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute']
-const STORE_KEYS = ['path', 'memory', 'retention_days', 'max_bytes']
+const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_minute', 'tokens_counted']
+const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
+const STORE_KEYS = ['path', 'memory', 'retention_days', 'max_bytes', 'synchronous']
+const MEMORY_KEYS = ['block_index_bytes', 'lineage_characters', 'lineages', 'sessions', 'receipts']
 const DAY_MS = 86_400_000
 
 /** Throws ConfigError with every problem. */
@@ -137,7 +164,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
   const section = new Section(value, root, KEYS)
   const folder = source.file === undefined ? process.cwd() : dirname(resolve(source.file))
   const limits = new Section(section.raw('limits') ?? {}, root.at('limits'), LIMIT_KEYS)
-  const tenantLimits = readTenantLimits(limits, { concurrency: null, requestsPerMinute: null })
+  const tenantLimits = readTenantLimits(limits, DEFAULTS.tenant)
   const keys = new Owners()
   const tenants = section.read('tenants', list(tenantReader(env, keys, tenantLimits)), [])
   const hasTenants = section.has('tenants') && !isEmptyList(section.raw('tenants'))
@@ -176,6 +203,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
       depth: limits.read('depth', integer(1), DEFAULTS.depth),
       tenant: tenantLimits,
     },
+    memory: readMemory(new Section(section.raw('memory') ?? {}, root.at('memory'), MEMORY_KEYS)),
     policy: section.read<Config['policy']>('policy', oneOf('homing', ...POLICY_NAMES), DEFAULTS.policy),
     chunkedPrefill: section.read('chunked_prefill', truth, DEFAULTS.chunkedPrefill),
     streamCommitAfterMs: section.read('stream_commit_after', duration(0), DEFAULTS.streamCommitAfterMs),
@@ -252,6 +280,8 @@ function readTenantLimits(section: Section, fallback: TenantLimits): TenantLimit
   return {
     concurrency: section.read('concurrency', orNone(integer(1)), fallback.concurrency),
     requestsPerMinute: section.read('requests_per_minute', orNone(integer(1)), fallback.requestsPerMinute),
+    tokensPerMinute: section.read('tokens_per_minute', orNone(integer(1)), fallback.tokensPerMinute),
+    tokensCounted: section.read('tokens_counted', oneOf('uncached', 'all'), fallback.tokensCounted),
   }
 }
 
@@ -263,6 +293,7 @@ function readStore(section: Section, root: Place, flags: ConfigFlags, folder: st
   const inMemory = store.read('memory', truth, false)
   const given = store.read<string | null>('path', text, null)
   if (inMemory && given !== null) root.at('store').problem("'memory' and 'path' exclude each other")
+  if (inMemory && store.has('synchronous')) root.at('store').at('synchronous').problem('has no meaning in memory')
   const retentionDays = store.read<number | null>('retention_days', orNone(integer(1)), DEFAULTS.retentionDays)
   const filePath = inMemory ? null : given === null ? resolve(DEFAULTS.storePath) : resolve(folder, given)
   if (flags.store?.trim() === '') root.at('--store').problem('names no folder')
@@ -271,6 +302,18 @@ function readStore(section: Section, root: Place, flags: ConfigFlags, folder: st
     path,
     retentionMs: retentionDays === null ? null : retentionDays * DAY_MS,
     maxBytes: store.read('max_bytes', bytes, path === null ? DEFAULTS.memoryBytes : DEFAULTS.diskBytes),
+    synchronous: store.read('synchronous', oneOf('normal', 'full'), 'normal'),
+  }
+}
+
+function readMemory(section: Section): MemoryBounds {
+  const fallback = DEFAULTS.memory
+  return {
+    blockIndexBytes: section.read<number>('block_index_bytes', bytes, fallback.blockIndexBytes),
+    lineageCharacters: section.read<number>('lineage_characters', integer(1), fallback.lineageCharacters),
+    lineages: section.read<number>('lineages', integer(1), fallback.lineages),
+    sessions: section.read<number>('sessions', integer(1), fallback.sessions),
+    receipts: section.read<number>('receipts', integer(1), fallback.receipts),
   }
 }
 

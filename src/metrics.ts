@@ -1,7 +1,7 @@
 /** Prometheus metrics, in the field's names and base units. Labels are bounded: backends, models offered, fixed words. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Receipt } from './model/receipt.ts'
-import { TurnTotals } from './turn-totals.ts'
+import { TurnTotals, type TotalsCounter } from './turn-totals.ts'
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
@@ -33,6 +33,10 @@ function labelOfOmitted(name: string): string {
   return OMITTED.has(undated) ? undated : 'other'
 }
 
+const withoutUnmeasured = (page: string): string => page.replace(/^[^#\n].* Nan\n/gm, '')
+
+type PredictionError = { readonly median: number; readonly p90: number }
+
 export type Gauges = {
   readonly backends: () => readonly {
     id: string
@@ -40,11 +44,27 @@ export type Gauges = {
     draining: boolean
     running: number
     queuedTokens: number
+    inFlightTokens: number
+    othersWaitSeconds: number
+    othersRunning: number
+    /** How far the engine's metrics are trusted, 0: only our own record counts. */
+    corrected: number
   }[]
-  /** |predicted - measured| / measured of the last first tokens. */
-  readonly predictionErrors: () => readonly { backend: string; model: string; median: number; p90: number }[]
+  /** Counts that others keep, read when metrics are scraped. */
+  readonly counters: readonly TotalsCounter[]
+  /** What tenants with a token budget have left of it. */
+  readonly tokensLeft: () => readonly { tenant: string; tokens: number }[]
+  /** |predicted - measured| / measured of the last first tokens, and of the last times per output token. */
+  readonly predictionErrors: () => readonly {
+    backend: string
+    model: string
+    ttft: PredictionError
+    step: PredictionError | null
+  }[]
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
+  /** Rules of pre-warming, and whether they pay. */
+  readonly prewarmRules?: () => readonly { rule: string; on: boolean }[]
   /** Long prompts that were computed in pieces. */
   readonly pieces: () => {
     readonly pieces: number
@@ -53,14 +73,6 @@ export type Gauges = {
     readonly lost: number
     readonly turnedOff: number
   }
-  readonly prewarming: () => {
-    readonly rules: Readonly<
-      Record<string, { on: boolean; hits: number; wasted: number; spentTokens: number; savedTokens: number; spentSeconds: number; savedSeconds: number }>
-    >
-    readonly counts: Readonly<Record<string, Readonly<Record<string, number>>>>
-  }
-  /** What became of reports about sessions' caches. */
-  readonly cacheReports: () => Readonly<Record<string, number>>
 }
 
 export class Metrics {
@@ -96,6 +108,11 @@ export class Metrics {
     'Time that turns waited in the gateway for a backend.',
     [],
   )
+  readonly #ceilingWaits = this.#counter(
+    'homing_token_ceiling_waits_total',
+    'Turns that waited because a backend was at its ceiling of tokens in flight.',
+    ['backend'],
+  )
   readonly #fallbacks = this.#counter('homing_fallbacks_total', 'Degraded decisions, by what was missing.', ['what'])
   readonly #probes = this.#counter(
     'homing_backend_state_changes_total',
@@ -105,7 +122,7 @@ export class Metrics {
 
   constructor(gauges: Gauges) {
     collectDefaultMetrics({ register: this.registry })
-    for (const { name, help, labelNames, read } of this.#totals.counters) {
+    for (const { name, help, labelNames, read } of [...this.#totals.counters, ...gauges.counters]) {
       new Counter({
         name,
         help,
@@ -132,16 +149,38 @@ export class Metrics {
       },
     )
     this.#gauge(
-      'homing_ttft_prediction_error_ratio',
-      'Relative error of the predicted time to first token, over recent turns.',
-      ['backend', 'model', 'quantile'],
+      'homing_backend_inflight_tokens',
+      'Prompts and expected answers of the turns in flight; what max_inflight_tokens bounds.',
+      ['backend'],
       (gauge) => {
-        for (const { backend, model, median, p90 } of gauges.predictionErrors()) {
-          gauge.set({ backend, model, quantile: '0.5' }, median)
-          gauge.set({ backend, model, quantile: '0.9' }, p90)
-        }
+        for (const { id, inFlightTokens } of gauges.backends()) gauge.set({ backend: id }, inFlightTokens)
       },
     )
+    this.#gauge(
+      'homing_tenant_tokens_left',
+      'Tokens left in the budget of a tenant that has one; below zero: a debt.',
+      ['tenant'],
+      (gauge) => {
+        for (const { tenant, tokens } of gauges.tokensLeft()) gauge.set({ tenant }, tokens)
+      },
+    )
+    const ofBackends = (name: string, help: string, field: 'othersWaitSeconds' | 'othersRunning' | 'corrected'): void =>
+      this.#gauge(name, help, ['backend'], (gauge) => {
+        for (const backend of gauges.backends()) gauge.set({ backend: backend.id }, backend[field])
+      })
+    ofBackends('homing_backend_others_wait_seconds', 'Expected seconds of work that others have there.', 'othersWaitSeconds')
+    ofBackends('homing_backend_others_requests_running', 'Sequences that the engine runs for others.', 'othersRunning')
+    ofBackends('homing_backend_load_corrected', 'Trust in the engine\'s own figures; 0: own record only.', 'corrected')
+    const predictionError = (name: string, help: string, of: 'ttft' | 'step'): void =>
+      this.#gauge(name, help, ['backend', 'model', 'quantile'], (gauge) => {
+        for (const { backend, model, [of]: error } of gauges.predictionErrors()) {
+          if (error === null) continue
+          gauge.set({ backend, model, quantile: '0.5' }, error.median)
+          gauge.set({ backend, model, quantile: '0.9' }, error.p90)
+        }
+      })
+    predictionError('homing_ttft_prediction_error_ratio', 'Relative error of predicted times to first token.', 'ttft')
+    predictionError('homing_step_prediction_error_ratio', 'Relative error of predicted times per output token.', 'step')
     this.#gauge(
       'homing_state_size',
       'Entries or bytes of what is held, by name; each has a bound.',
@@ -151,46 +190,8 @@ export class Metrics {
       },
     )
     this.#pieces(gauges.pieces)
-    this.#readCounter('homing_cache_reports_total', 'Reports about sessions by what became of them.', ['result'], (add) => {
-      for (const [result, count] of Object.entries(gauges.cacheReports())) add({ result }, count)
-    })
-    this.#readCounter(
-      'homing_prewarms_total',
-      'Prefixes that were to be computed ahead, by rule and what became of them.',
-      ['rule', 'result'],
-      (add) => {
-        const { rules, counts } = gauges.prewarming()
-        for (const [rule, results] of Object.entries(counts)) {
-          for (const [result, count] of Object.entries(results)) add({ rule, result }, count)
-          add({ rule, result: 'hit' }, rules[rule]?.hits ?? 0)
-          add({ rule, result: 'wasted' }, rules[rule]?.wasted ?? 0)
-        }
-      },
-    )
-    this.#readCounter(
-      'homing_prewarm_tokens_total',
-      'Prompt tokens computed ahead (spent), and those of them that turns found cached (saved).',
-      ['rule', 'what'],
-      (add) => {
-        for (const [rule, { spentTokens, savedTokens }] of Object.entries(gauges.prewarming().rules)) {
-          add({ rule, what: 'spent' }, spentTokens)
-          add({ rule, what: 'saved' }, savedTokens)
-        }
-      },
-    )
-    this.#readCounter(
-      'homing_prewarm_seconds_total',
-      'The same in seconds of the learned latency.',
-      ['rule', 'what'],
-      (add) => {
-        for (const [rule, { spentSeconds, savedSeconds }] of Object.entries(gauges.prewarming().rules)) {
-          add({ rule, what: 'spent' }, spentSeconds)
-          add({ rule, what: 'saved' }, savedSeconds)
-        }
-      },
-    )
     this.#gauge('homing_prewarm_rule_on', 'A rule of pre-warming pays (1) or is off for a while (0).', ['rule'], (gauge) => {
-      for (const [rule, { on }] of Object.entries(gauges.prewarming().rules)) gauge.set({ rule }, on ? 1 : 0)
+      for (const { rule, on } of gauges.prewarmRules?.() ?? []) gauge.set({ rule }, on ? 1 : 0)
     })
     this.#gauge('homing_evictions', 'What was let go, by name and reason, since start.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.evictions())) gauge.set({ what }, value)
@@ -216,6 +217,15 @@ export class Metrics {
     counter('homing_prefill_pieces_turned_off_total', 'Times that a backend was trusted with pieces no more.', 'turnedOff')
   }
 
+  /**
+   * The page. A sample that was never measured (the mean lag of an event loop that has not turned yet) is left out:
+   * prom-client writes it as `Nan`, which is no number of the text format.
+   */
+  async page(): Promise<{ readonly contentType: string; readonly text: string }> {
+    const text = await this.registry.metrics()
+    return { contentType: this.registry.contentType, text: withoutUnmeasured(text) }
+  }
+
   request(route: string, status: number, seconds: number): void {
     this.#requests.inc({ route, status })
     this.#requestSeconds.observe({ route }, seconds)
@@ -229,6 +239,7 @@ export class Metrics {
     for (const failure of receipt.failovers) this.#failovers.inc({ backend: failure.backendId })
     for (const tool of receipt.omitted) this.#omitted.inc({ tool: labelOfOmitted(tool) })
     this.#decide.observe(receipt.decideMicroseconds / 1e6)
+    if (receipt.ceilingAt !== undefined) this.#ceilingWaits.inc({ backend: receipt.ceilingAt })
     if (receipt.queuedMs > 0) this.#queued.observe(receipt.queuedMs / 1000)
   }
 
@@ -242,25 +253,6 @@ export class Metrics {
 
   #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
     return new Counter({ name, help, labelNames, registers: [this.registry] })
-  }
-
-  /** A counter that something else keeps; read when it is scraped. */
-  #readCounter(
-    name: string,
-    help: string,
-    labelNames: readonly string[],
-    read: (add: (labels: Record<string, string>, value: number) => void) => void,
-  ): void {
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers: [this.registry],
-      collect() {
-        this.reset()
-        read((labels, value) => this.inc(labels, value))
-      },
-    })
   }
 
   #histogram<Label extends string>(

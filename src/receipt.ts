@@ -64,6 +64,7 @@ export function writeReceipt(
     ttftMs: first === null ? null : round(first - timing!.dispatchedAtMs),
     totalMs: last === null ? null : round(last - timing!.dispatchedAtMs),
     queuedMs: round(decision.queuedMs),
+    ...(decision.ceilingAt === undefined ? {} : { ceilingAt: decision.ceilingAt }),
     decideMicroseconds: Math.round(decision.decideMicroseconds),
     candidates: decision.ranked.slice(0, KEPT_CANDIDATES).map(candidateOf),
     filteredOut: decision.filteredOut.length === 0 ? NOTHING : decision.filteredOut.slice(0, KEPT_CANDIDATES),

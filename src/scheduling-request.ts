@@ -1,8 +1,9 @@
 /** ResolvedTurn -> what the scheduler is asked. Token lengths are estimates: canonical characters over the model's learned ratio. */
 import type { SchedulingRequest } from './model/decision.ts'
-import { isObject, type JsonObject } from './model/json.ts'
+import { isObject, type JsonObject, type JsonValue } from './model/json.ts'
 import type { ConversationItem } from './model/item.ts'
 import type { ResolvedTurn } from './model/turn.ts'
+import { placeOf } from './wire/item-text.ts'
 
 /** Tokens that a chat template spends around each item. */
 const TEMPLATE_TOKENS = 4
@@ -13,6 +14,7 @@ export function estimateRequest(
   sessionHome: string | null,
 ): SchedulingRequest {
   const { parent } = turn
+  const picture = pictureOf(turn)
   const usage = parent?.resource['usage']
   const outputTokens = isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0
   return {
@@ -26,7 +28,8 @@ export function estimateRequest(
     homeBackendId: parent?.home?.backendId ?? sessionHome,
     ...(parent === null || parent.promptTokens === null ? {} : { homeTokens: parent.promptTokens + outputTokens }),
     protocol: parent?.home?.protocol ?? null,
-    needsVision: turn.context.some(hasImage),
+    needsVision: picture !== null,
+    ...(picture === null ? {} : { picture }),
     priority: priorityOf(turn.body),
     exclude: new Set(),
   }
@@ -43,9 +46,34 @@ export function priorityOf(body: JsonObject): number {
   return Math.max(-MOST_URGENT, Math.min(MOST_URGENT, tier + own))
 }
 
+/** The first picture of the prompt. One message of Chat may be several items, so there the body is looked at. */
+function pictureOf(turn: ResolvedTurn): { readonly at: string; readonly type: string } | null {
+  const index = turn.context.findIndex(hasImage)
+  if (index === -1) return null
+  if (turn.endpoint === 'responses')
+    return { at: placeOf(turn, index) + pictureIn(turn.context[index]!, 'input_image'), type: 'input_image' }
+  const messages = Array.isArray(turn.body['messages']) ? (turn.body['messages'] as readonly JsonValue[]) : []
+  for (const [message, content] of messages.entries()) {
+    const part = isObject(content) ? pictureIn(content, 'image_url') : null
+    if (part !== null) return { at: `messages[${message}]${part}`, type: 'image_url' }
+  }
+  return { at: 'messages', type: 'image_url' }
+}
+
+/** Asked of every item of every turn, so it allocates nothing. */
 function hasImage(item: ConversationItem): boolean {
   const content = item['content'] ?? item['output']
   if (!Array.isArray(content)) return false
   for (const part of content as readonly unknown[]) if (isObject(part) && part['type'] === 'input_image') return true
   return false
+}
+
+function pictureIn(item: JsonObject, type: string): string | null {
+  for (const field of ['content', 'output']) {
+    const parts = item[field]
+    if (!Array.isArray(parts)) continue
+    const at = (parts as readonly JsonValue[]).findIndex((part) => isObject(part) && part['type'] === type)
+    if (at !== -1) return `.${field}[${at}]`
+  }
+  return null
 }

@@ -1,4 +1,5 @@
 /** /v1/completions and /v1/embeddings: place by load, dispatch, relay; nothing is resolved, stored or learned. */
+import type { TokenCharge, TokenCounts } from './http/tenant-limits.ts'
 import { Cancellation } from './model/cancellation.ts'
 import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
 import type { JsonObject } from './model/json.ts'
@@ -10,6 +11,7 @@ import { PassthroughRelay } from './upstream/passthrough-relay.ts'
 export type PassthroughPorts = {
   /** By load, on arrival: these engines batch what comes, and there is no home to wait for. */
   readonly rank: (request: SchedulingRequest) => Decision
+  readonly charge: (request: SchedulingRequest) => TokenCharge
   readonly begin: (decision: Decision, choice: RankedBackend, request: SchedulingRequest) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly emptyChain: (tenant: string, model: string) => BlockChain
@@ -33,13 +35,28 @@ export async function forward(asked: PassthroughRequest, sink: ClientSink, ports
     model: asked.model,
     chain: ports.emptyChain(asked.tenant, asked.model),
     promptTokens: JSON.stringify(asked.body['prompt'] ?? asked.body['input'] ?? '').length / 4,
-    maxOutputTokens: typeof maxTokens === 'number' ? maxTokens : null,
+    maxOutputTokens: asked.endpoint === 'embeddings' ? 0 : typeof maxTokens === 'number' ? maxTokens : null,
     sessionId: asked.requestId,
     homeBackendId: null,
     protocol: null,
     needsVision: false,
     exclude: new Set(),
   }
+  const charge = ports.charge(request)
+  try {
+    charge.settle(await placeAndRelay(asked, request, abort, sink, ports))
+  } finally {
+    charge.settle(null) // no backend answered: it used nothing
+  }
+}
+
+async function placeAndRelay(
+  asked: PassthroughRequest,
+  request: SchedulingRequest,
+  abort: Cancellation,
+  sink: ClientSink,
+  ports: PassthroughPorts,
+): Promise<TokenCounts> {
   const decision = ports.rank(request)
   let choice = decision.ranked[0]!
   const relay = new PassthroughRelay(`/v1/${asked.endpoint}`, asked.body, sink, () => ({
@@ -62,4 +79,9 @@ export async function forward(asked: PassthroughRequest, sink: ClientSink, ports
   const cancelled = result.kind === 'cancelled'
   result.inFlight.end(cancelled ? 'cancelled' : relay.ended?.status === 'failed' ? 'failed' : 'completed')
   if (!cancelled) relay.finish()
+  return {
+    promptTokens: relay.usage?.promptTokens ?? request.promptTokens,
+    cachedTokens: relay.usage?.cachedTokens ?? 0,
+    outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
+  }
 }

@@ -4,7 +4,7 @@
  *   Turn -> resolve -> ResolvedTurn -> schedule -> Decision -> dispatch + relay -> store -> last byte -> learn
  *
  * Each stage returns a new value; none edits what it was given. Resolve and schedule may refuse the client (HomingError
- * with a status). Dispatch may try several backends until output is visible. The response is stored before its terminal
+ * with a status), and so does a tenant's token budget between the two. Dispatch may try several backends until output is visible. The response is stored before its terminal
  * event leaves, so whatever a client saw finished is there after a crash. Learning is never seen by the client.
  */
 import type { Backend, Protocol } from './model/backend.ts'
@@ -27,7 +27,7 @@ import { ResponsesRelay } from './upstream/responses-relay.ts'
 import { lessCached } from './wire/usage-shape.ts'
 
 const KEEP_ALIVE_MS = 15_000
-const IDLE = { running: 0, queuedTokens: 0 }
+const IDLE = { running: 0, queuedTokens: 0, othersSeconds: 0 }
 
 /** Rejects with a HomingError when nothing has been sent; otherwise the client has had its ending. */
 export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): Promise<void> {
@@ -36,11 +36,15 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const resolved = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
   const request = stages.schedulingRequest(resolved)
+  const charge = stages.charge(request)
   const protocolFor = (backend: Backend): Protocol => protocolOf(backend, turn, request.protocol)
+  let piecesTokens = 0
   const prefillPiece: PrefillPiece = async (backend, promptTokens, signal) => {
     const share = promptTokens / request.promptTokens
     const done = await stages.prefill(resolved, backend, protocolFor(backend), share, signal)
-    return done === null ? null : { ...done.usage, ms: done.ms }
+    if (done === null) return null
+    piecesTokens += done.usage.promptTokens - (done.usage.cachedTokens ?? done.usage.promptTokens)
+    return { ...done.usage, ms: done.ms }
   }
   let decision: Decision | null = null
   let current: RankedBackend | null = null
@@ -75,11 +79,26 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     else await answerResponses()
   } catch (error) {
     if (!abort.aborted || error instanceof HomingError) throw error // a client that left while it waited is told nothing
+  } finally {
+    // Nobody answered: it used nothing, or what was computed until its client left.
+    charge.settle(abort.aborted ? { promptTokens: piecesTokens, cachedTokens: 0, outputTokens: 0 } : null)
   }
 
   async function answerChat(): Promise<void> {
-    const relay = new ChatRelay(resolved, sink, () => headers(false), () => (current === null ? 0 : preparedFor(current)))
-    const result = await run(relay).catch((error: unknown) => refused(error, relay, stages.newId('resp')))
+    const relay: ChatRelay = new ChatRelay(resolved, sink, headers, () =>
+      current === null ? 0 : preparedFor(current),
+    )
+    const patience = beginPatience(relay)
+    let result
+    try {
+      result = await run(relay)
+    } catch (error) {
+      if (!(error instanceof HomingError) || !relay.committed) return refused(error, relay, stages.newId('resp'))
+      noteRefusal(error, relay, stages.newId('resp'))
+      return relay.failCommitted(error)
+    } finally {
+      patience.stop()
+    }
     const id = relay.answerId ?? stages.newId('resp')
     const receipt = settle(result, relay, id, relay.output as readonly StoredItem[], null)
     stages.receipts.put(turn.tenant, receipt)
@@ -186,23 +205,26 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
 
   /** No backend answered and the client is told by status: the turn is counted and logged all the same. */
   function refused(error: unknown, relay: ChatRelay | ResponsesRelay, id: string): never {
-    if (error instanceof HomingError && decision !== null) {
-      const { failovers = [] } = error as { failovers?: readonly Failover[] }
-      const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), {
-        choice: current,
-        protocol: null,
-        failovers,
-        relay,
-        status: abort.aborted ? 'cancelled' : 'failed',
-        timing: null,
-      })
-      stages.observe(resolved, { ...receipt, trouble: error.code }, null)
-    }
+    if (error instanceof HomingError) noteRefusal(error, relay, id)
     throw error
   }
 
+  function noteRefusal(error: HomingError, relay: ChatRelay | ResponsesRelay, id: string): void {
+    if (decision === null) return
+    const { failovers = [] } = error as { failovers?: readonly Failover[] }
+    const receipt = writeReceipt(resolved, decision, id, stages.wallMs(), {
+      choice: current,
+      protocol: null,
+      failovers,
+      relay,
+      status: abort.aborted ? 'cancelled' : 'failed',
+      timing: null,
+    })
+    stages.observe(resolved, { ...receipt, trouble: error.code }, null)
+  }
+
   /** After `streamCommitAfterMs` without output the stream is opened all the same, and kept alive by comments. */
-  function beginPatience(relay: ResponsesRelay): { stop(): void } {
+  function beginPatience(relay: ChatRelay | ResponsesRelay): { stop(): void } {
     if (!turn.stream) return { stop() {} }
     let timer = setTimeout(() => {
       if (relay.visible) return
@@ -228,6 +250,12 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     const remember = status === 'completed' || status === 'incomplete'
     const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend, request) : resolved.chain
     const first = result.firstOutputAtMs
+    const cachedTokens = relay.usage?.cachedTokens ?? result.choice.expectedCachedTokens
+    charge.settle({
+      promptTokens: relay.usage?.promptTokens ?? decision!.promptTokens,
+      cachedTokens: Math.max(0, cachedTokens - preparedFor(result.choice)),
+      outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
+    })
     const outcome: Outcome = {
       backend: result.choice.backend,
       model: turn.model,
@@ -244,6 +272,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
       inFlightAtDispatch: loadAtDispatch.running,
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
+      othersSecondsAtDispatch: loadAtDispatch.othersSeconds,
     }
     const { prewarmed } = stages.learn(outcome, resolved)
     return writeReceipt(resolved, decision!, id, stages.wallMs(), {

@@ -1,4 +1,5 @@
 /** What the spine is made of: each stage as the spine calls it; `compose.ts` hands in the real ones. */
+import type { TokenCharge } from './http/tenant-limits.ts'
 import type { Backend, Protocol } from './model/backend.ts'
 import type { CancelSignal } from './model/cancellation.ts'
 import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
@@ -17,6 +18,8 @@ export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   /** What the scheduler is asked; token lengths are estimated here. */
   readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
+  /** Takes what the turn is expected to need from its tenant's token budget. */
+  readonly charge: (request: SchedulingRequest) => TokenCharge
   /** Waits for a backend where all suitable ones are busy. */
   readonly place: (request: SchedulingRequest, signal: CancelSignal, prefill: PrefillPiece | null) => Promise<Decision>
   /** Has a backend compute about `share` of the turn's prompt; null where it could not. */
@@ -46,8 +49,12 @@ export type Stages = {
     backend: Backend,
     request: SchedulingRequest,
   ) => GrowingChain
-  /** What this process has in flight at a backend now. */
-  readonly load: (backend: Backend) => { readonly running: number; readonly queuedTokens: number }
+  /** What runs at a backend now, what of ours waits there, and the expected seconds of others' work. */
+  readonly load: (backend: Backend) => {
+    readonly running: number
+    readonly queuedTokens: number
+    readonly othersSeconds: number
+  }
   /** Says whether the turn profited from what was computed ahead of it. */
   readonly learn: (outcome: Outcome, turn: ResolvedTurn) => { readonly prewarmed: boolean }
   readonly receipts: { put(tenant: string, receipt: Receipt): void }

@@ -17,7 +17,7 @@
 import type { Job } from '../request.ts'
 import type { Timeline } from '../timeline.ts'
 import { BlockCache } from './block-cache.ts'
-import { newTotals, type EngineSpeed, type EngineTotals, type SimulatedEngine } from './engine.ts'
+import { newTotals, scaled, type EngineSpeed, type EngineTotals, type SimulatedEngine } from './engine.ts'
 
 export type BatchingSpeed = EngineSpeed & {
   readonly maxBatchTokens: number
@@ -27,7 +27,7 @@ export type BatchingSpeed = EngineSpeed & {
 }
 
 export class BatchingEngine implements SimulatedEngine {
-  readonly speed: BatchingSpeed
+  speed: BatchingSpeed
   readonly cache: BlockCache
   readonly totals: EngineTotals = newTotals()
   readonly #timeline: Timeline
@@ -99,6 +99,10 @@ export class BatchingEngine implements SimulatedEngine {
     this.#stepping = false
     this.cache.clear()
     for (const job of lost) this.#fail(job, why)
+  }
+
+  slow(factor: number): void {
+    this.speed = scaled(this.speed, factor)
   }
 
   stall(durationMs: number): void {

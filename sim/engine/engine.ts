@@ -9,6 +9,12 @@ export type EngineSpeed = {
   readonly blockTokens: number
 }
 
+export const scaled = <Speed extends EngineSpeed>(speed: Speed, factor: number): Speed => ({
+  ...speed,
+  prefillTokensPerSecond: speed.prefillTokensPerSecond * factor,
+  decodeMsPerToken: speed.decodeMsPerToken / factor,
+})
+
 /**
  * One simulated inference server. Jobs report through their listener; time passes on the timeline it was built with.
  */
@@ -23,6 +29,8 @@ export interface SimulatedEngine {
   restart(why: string): void
   /** Nothing moves for so long. */
   stall(durationMs: number): void
+  /** So many times as fast, from the next prefill or step on. */
+  slow(factor: number): void
   readonly running: number
   readonly waiting: number
   readonly totals: EngineTotals

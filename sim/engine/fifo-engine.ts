@@ -7,10 +7,10 @@
 import type { Job } from '../request.ts'
 import type { Timeline } from '../timeline.ts'
 import { BlockCache } from './block-cache.ts'
-import { newTotals, type EngineSpeed, type EngineTotals, type SimulatedEngine } from './engine.ts'
+import { newTotals, scaled, type EngineSpeed, type EngineTotals, type SimulatedEngine } from './engine.ts'
 
 export class FifoEngine implements SimulatedEngine {
-  readonly speed: EngineSpeed
+  speed: EngineSpeed
   readonly cache: BlockCache
   readonly totals: EngineTotals = newTotals()
   readonly #timeline: Timeline
@@ -87,6 +87,10 @@ export class FifoEngine implements SimulatedEngine {
       this.totals.failed++
       job.listener.failed(job, why)
     }
+  }
+
+  slow(factor: number): void {
+    this.speed = scaled(this.speed, factor)
   }
 
   stall(durationMs: number): void {

@@ -40,6 +40,9 @@ export const renderMetrics = (engine: SimulatedEngine, model: string, firstToken
     one('vllm:prefix_cache_queries_total', 'counter', totals.promptTokens) +
     one('vllm:prefix_cache_hits_total', 'counter', totals.cachedTokens) +
     one('vllm:prompt_tokens_total', 'counter', totals.promptTokens) +
+    '# TYPE vllm:prompt_tokens_by_source_total counter\n' +
+    `vllm:prompt_tokens_by_source_total{${label},source="local_compute"} ${totals.promptTokens - totals.cachedTokens}\n` +
+    `vllm:prompt_tokens_by_source_total{${label},source="local_cache_hit"} ${totals.cachedTokens}\n` +
     one('vllm:generation_tokens_total', 'counter', totals.outputTokens) +
     one('vllm:num_preemptions_total', 'counter', totals.preemptions) +
     `# TYPE vllm:request_success_total counter\nvllm:request_success_total{${label},finished_reason="stop"} ${totals.finished}\n` +

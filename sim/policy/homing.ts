@@ -6,14 +6,16 @@
  */
 import { BlockIndex } from '../../src/kv/block-index.ts'
 import { CacheCalibration } from '../../src/kv/calibration.ts'
-import { Ledger } from '../../src/fleet/ledger.ts'
+import { EngineLoad, type EngineLoadOptions } from '../../src/fleet/engine-load.ts'
+import { Ledger, type OthersPort } from '../../src/fleet/ledger.ts'
+import { OthersWork } from '../../src/fleet/others-work.ts'
 import { LatencyModel } from '../../src/learn/latency.ts'
 import { OutputLength } from '../../src/learn/output-length.ts'
 import type { Backend, BackendConfig } from '../../src/model/backend.ts'
 import type { Decision, InFlight, SchedulingRequest } from '../../src/model/decision.ts'
 import type { Outcome } from '../../src/model/outcome.ts'
 import type { BlockChain } from '../../src/model/turn.ts'
-import type { IndexPort, PrefillPiece } from '../../src/schedule/ports.ts'
+import type { IndexPort, LatencyPort, PrefillPiece } from '../../src/schedule/ports.ts'
 import { Scheduler } from '../../src/schedule/scheduler.ts'
 import { CHARACTERS_PER_TOKEN } from '../prompt.ts'
 import { mix32 } from '../random.ts'
@@ -34,6 +36,7 @@ type Placed = {
   readonly dispatchedAtMs: number
   readonly inFlightAtDispatch: number
   readonly queuedTokensAtDispatch: number
+  readonly othersSecondsAtDispatch: number
   firstTokenAtMs: number
 }
 
@@ -60,7 +63,7 @@ const backendAt = (context: RouterContext, index: number, exact: boolean): Backe
     key: null,
     headers: {},
     models: null,
-    contextTokens: null,
+    contextTokens: null, maxInFlightTokens: null,
     ca: null,
     timeouts: { connectMs: 0, idleMs: 0, firstTokenMs: null },
   }
@@ -154,15 +157,25 @@ class ExactIndex implements IndexPort {
   }
 }
 
-type Form = { readonly exact?: boolean; readonly prewarmTokensPerMinute?: number }
+/** How Homing is run in the laboratory where it is not the plain one. */
+export type HomingOptions = {
+  readonly exact?: boolean
+  /** Prefixes are computed ahead, so many tokens a minute and backend. */
+  readonly prewarmTokensPerMinute?: number
+  /** Instead of a fresh `LatencyModel`: what wants to see each prediction beside its outcome. */
+  readonly latency?: (context: RouterContext) => LatencyPort
+  /** Metrics pages are read every so many milliseconds (with the gateway's jitter), and correct the ledger. */
+  readonly scrapeEveryMs?: number
+  /** Instead of metrics pages: what the run itself knows of the others' work. */
+  readonly others?: (context: RouterContext) => OthersPort
+}
 
-const build = (context: RouterContext, { exact = false, prewarmTokensPerMinute = 0 }: Form): Router => {
+const build = (context: RouterContext, options: HomingOptions): Router => {
+  const { exact = false, prewarmTokensPerMinute = 0 } = options
   const nowMs = (): number => context.nowMs()
   const blockIndex = new BlockIndex({ maxBytes: INDEX_BYTES, nowMs })
   const exactIndex = exact ? new ExactIndex(blockIndex, context) : null
-  const ledger = new Ledger({ nowMs })
   const backends = Array.from({ length: context.backends }, (_, index) => backendAt(context, index, exact))
-  const latency = new LatencyModel()
   const after = (ms: number, callback: () => void): (() => void) => {
     let cancelled = false
     context.schedule(nowMs() + ms, () => {
@@ -171,6 +184,13 @@ const build = (context: RouterContext, { exact = false, prewarmTokensPerMinute =
     return () => {
       cancelled = true
     }
+  }
+  const latency = options.latency?.(context) ?? new LatencyModel()
+  const others = options.others?.(context) ?? new OthersWork({ nowMs })
+  const ledger = new Ledger({ nowMs, others })
+  if (options.scrapeEveryMs !== undefined && others instanceof OthersWork) {
+    const prefillSeconds = (tokens: number, { index }: Backend): number => latency.prefillSeconds(tokens, index, MODEL)
+    readPages(context, backends, { ledger, others, prefillSeconds, nowMs }, options.scrapeEveryMs)
   }
   const scheduler = new Scheduler({
     fleet: { list: () => backends },
@@ -213,7 +233,8 @@ const build = (context: RouterContext, { exact = false, prewarmTokensPerMinute =
     const choice = decision.ranked[0]!
     const backend = choice.backend.index
     const inFlightAtDispatch = ledger.runningCount(backend)
-    const queuedTokensAtDispatch = ledger.queuedPrefillTokens(backend)
+    const queuedTokensAtDispatch = ledger.remainingPrefillTokens(backend)
+    const othersSecondsAtDispatch = others.waitSeconds(backend)
     ahead?.begins(request, scheduling, choice.backend)
     const inFlight = scheduler.begin(decision, choice, scheduling)
     placed.set(request, {
@@ -223,6 +244,7 @@ const build = (context: RouterContext, { exact = false, prewarmTokensPerMinute =
       dispatchedAtMs: nowMs(),
       inFlightAtDispatch,
       queuedTokensAtDispatch,
+      othersSecondsAtDispatch,
       firstTokenAtMs: -1,
     })
     homes.set(request.index, backend)
@@ -296,6 +318,7 @@ const build = (context: RouterContext, { exact = false, prewarmTokensPerMinute =
         decodeMs: answered ? nowMs() - turn.firstTokenAtMs : null,
         inFlightAtDispatch: turn.inFlightAtDispatch,
         queuedTokensAtDispatch: turn.queuedTokensAtDispatch,
+        othersSecondsAtDispatch: turn.othersSecondsAtDispatch,
       }
       scheduler.observe(seen)
       ahead?.ended(request, turn.scheduling, seen)
@@ -328,4 +351,35 @@ export const homingPrewarm: Policy = {
   kind: 'homing',
   rule: 'homing, which computes prefixes ahead where it has idle capacity',
   create: (context) => build(context, { prewarmTokensPerMinute: PREWARM_TOKENS_PER_MINUTE }),
+}
+
+export const homingWith = (name: string, rule: string, options: HomingOptions): Policy => ({
+  name,
+  kind: 'homing',
+  rule,
+  create: (context) => build(context, options),
+})
+
+const readPages = (
+  context: RouterContext, backends: readonly Backend[], options: EngineLoadOptions, everyMs: number,
+): void => {
+  const load = new EngineLoad(options)
+  for (const backend of backends) {
+    const read = (): void => {
+      if (context.ended()) return
+      context.schedule(context.nowMs() + everyMs * (0.8 + 0.4 * context.random()), read)
+      if (!context.usable(backend.index)) return load.forget(backend)
+      const { running, waiting, totals } = context.engine(backend.index)
+      load.asked(backend)
+      load.answered(backend, {
+        running,
+        waiting,
+        cacheUsage: null,
+        computedTokens: totals.promptTokens - totals.cachedTokens,
+        finishedRequests: totals.finished,
+        observedAtMs: context.nowMs(),
+      })
+    }
+    context.schedule(everyMs * context.random(), read)
+  }
 }

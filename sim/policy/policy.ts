@@ -2,7 +2,7 @@
  * What the laboratory compares. A policy builds a router for one run; the router is told of arrivals and progress and
  * answers by dispatching, at once or later. Everything it may see is in the context.
  */
-import type { EngineSpeed } from '../engine/engine.ts'
+import type { EngineSpeed, SimulatedEngine } from '../engine/engine.ts'
 import type { Ledger } from '../ledger.ts'
 import type { Random } from '../random.ts'
 import type { Job, SimulatedRequest } from '../request.ts'
@@ -40,6 +40,10 @@ export interface RouterContext {
    */
   background(request: SimulatedRequest, backend: number, ended: (job: Job) => void): () => void
   schedule(atMs: number, action: () => void): void
+  /** What the metrics page of the backend tells. */
+  engine(backend: number): Pick<SimulatedEngine, 'running' | 'waiting' | 'totals'>
+  /** Every request was answered: what repeats itself ends. */
+  ended(): boolean
 }
 
 export interface Router {

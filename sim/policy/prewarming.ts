@@ -9,7 +9,7 @@ import type { Outcome } from '../../src/model/outcome.ts'
 import type { BlockChain } from '../../src/model/turn.ts'
 import type { BlockIndex } from '../../src/kv/block-index.ts'
 import type { Ledger } from '../../src/fleet/ledger.ts'
-import type { LatencyModel } from '../../src/learn/latency.ts'
+import type { LatencyPort } from '../../src/schedule/ports.ts'
 import type { Scheduler } from '../../src/schedule/scheduler.ts'
 import { PrewarmAccount } from '../../src/upstream/prewarm-account.ts'
 import { Foresight } from '../../src/upstream/prewarm-foresight.ts'
@@ -24,7 +24,7 @@ export type PrewarmingParts = {
   readonly scheduler: Scheduler
   readonly index: BlockIndex
   readonly ledger: Ledger
-  readonly latency: LatencyModel
+  readonly latency: LatencyPort
   readonly after: (ms: number, callback: () => void) => () => void
   readonly tokensPerMinute: number
 }

@@ -61,3 +61,16 @@ export const withSharedPrompt = (workload: Workload, tokens: number): Workload =
     })),
   }
 }
+
+/** The same requests of somebody else: no block of theirs is one of ours. */
+export const ofStrangers = (workload: Workload): Workload => ({
+  ...workload,
+  requests: workload.requests.map((request) => ({
+    ...request,
+    blocks: Float64Array.from(request.blocks, strange),
+    answerBlocks: Float64Array.from(request.answerBlocks, strange),
+  })),
+})
+
+/** Above all ids of the readers, below 2^53. */
+const strange = (id: number): number => id + 2 ** 50

@@ -81,6 +81,9 @@ export function explanation(receipt: JsonObject): string {
       `all after ${milliseconds(receipt['total_ms'])}`,
     `  decided    in ${decided}, after waiting ${milliseconds(receipt['queued_ms'])}`,
   ]
+  if (typeof receipt['ceiling_at'] === 'string') {
+    lines.push(`  waited     because ${text(receipt['ceiling_at'])} was at its ceiling of tokens in flight`)
+  }
   for (const failover of objects(receipt['failovers'])) {
     lines.push(`  failed at  ${text(failover['backend_id'])}: ${text(failover['why'])}`)
   }

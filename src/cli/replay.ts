@@ -29,6 +29,7 @@ export const replay: Command = {
     seeds: { type: 'string', value: 'K', help: 'runs per policy; 95 % intervals over them (default 1)' },
     first: { type: 'string', value: 'SECONDS', help: 'only the first so many seconds' },
     'shared-prompt': { type: 'string', value: 'TOKENS', help: 'the same prompt in front of every request' },
+    'network-delay': { type: 'string', value: 'MS', help: 'one way between router and engines (default 0)' },
     'event-delay': { type: 'string', value: 'MS', help: 'KV events reach policies so much later (default 0: exact)' },
     fault: {
       type: 'string',
@@ -85,6 +86,7 @@ export const replay: Command = {
       seeds: plan.seeds,
       faults: plan.faults,
       eventDelayMs: plan.eventDelayMs,
+      networkDelayMs: plan.networkDelayMs,
       onProgress: (done, total, what) => progress.update(done, total, what),
       stopped: () => stopped,
     })
@@ -131,12 +133,15 @@ const readPlan = (input: CommandInput) => {
   const text = (name: string, otherwise: string): string => textOption(input, name) ?? otherwise
   const backends = integerList('backends', text('backends', '8'))
   const first = textOption(input, 'first')
-  const delay = Number(text('event-delay', '0'))
-  if (!(delay >= 0)) throw new FlagError(`--event-delay must be milliseconds, not '${text('event-delay', '')}'`)
+  const delayOf = (name: string): number => {
+    const delay = Number(text(name, '0'))
+    if (!(delay >= 0)) throw new FlagError(`--${name} must be milliseconds, not '${text(name, '')}'`)
+    return delay
+  }
   const faults = ((input.values['fault'] as readonly string[] | undefined) ?? []).map((fault) => {
-    const match = /^(die|restart|stall|drain):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
+    const match = /^(die|restart|stall|slow|drain):(\d+)@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?$/.exec(fault)
     if (match === null)
-      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart, stall or drain`)
+      throw new FlagError(`--fault '${fault}' is not KIND:BACKEND@SECONDS[+SECONDS] with die, restart, stall, slow or drain`)
     const backend = Number(match[2])
     if (backend >= Math.min(...backends))
       throw new FlagError(`--fault '${fault}': backends count from 0 to ${Math.min(...backends) - 1}`)
@@ -150,7 +155,8 @@ const readPlan = (input: CommandInput) => {
   return {
     backends,
     faults,
-    eventDelayMs: delay,
+    eventDelayMs: delayOf('event-delay'),
+    networkDelayMs: delayOf('network-delay'),
     rate: positive('rate', text('rate', '1')),
     seeds: positiveInteger('seeds', text('seeds', '1')),
     firstSeconds: first === undefined ? null : positive('first', first),

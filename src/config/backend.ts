@@ -8,7 +8,7 @@ import { ConfigError } from './problem.ts'
 import type { ConfigProblem } from './problem.ts'
 import { duration, identifier, integer, oneOf, orNone, secret, text, truth } from './values.ts'
 
-const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'timeouts', 'ca', 'prewarm']
+const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'max_inflight_tokens', 'timeouts', 'ca', 'prewarm']
 const PREWARM_KEYS = ['enabled', 'tokens_per_minute']
 const TIMEOUT_KEYS = ['connect', 'idle', 'first_token']
 
@@ -53,6 +53,7 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
       headers: section.read('headers', headersReader(origin), {}),
       models: section.read<BackendConfig['models']>('models', modelNames, null),
       contextTokens: section.read<number | null>('context_tokens', integer(1), null),
+      maxInFlightTokens: section.read<number | null>('max_inflight_tokens', orNone(integer(1)), null),
       timeouts: {
         connectMs: times.read('connect', duration(1), BACKEND_DEFAULTS.connectMs),
         idleMs: times.read('idle', duration(1), BACKEND_DEFAULTS.idleMs),

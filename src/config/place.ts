@@ -60,7 +60,8 @@ export class Section {
 
   read<T>(key: string, reader: Reader<T>, fallback: T): T {
     if (!this.has(key)) return fallback
-    return reader(this.#value[key], this.place.at(key)) ?? fallback
+    const read = reader(this.#value[key], this.place.at(key))
+    return read === undefined ? fallback : read // null is a value: `none`
   }
 
   /** Undefined after a reported problem. */

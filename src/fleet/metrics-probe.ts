@@ -1,15 +1,23 @@
 /**
- * Reads from each healthy backend's Prometheus page how many sequences it runs and how many wait, every 2 s, off the
- * path of turns. It sees work that came to the engine past Homing. One small object per backend; a page costs about
- * 0.3 ms. A counter that fell, or another process start time, shows a restart.
+ * Reads each healthy backend's Prometheus page every 2 s, off the path of turns: how many sequences run and wait there,
+ * how full its cache is, what it has computed and finished. It sees work that came to the engine past Homing. A counter
+ * that fell, or another process start time, shows a restart.
+ *
+ * Cheap with 200 backends: a page costs about 0.3 ms and 4 MiB at most, each backend has its own jittered moment so that
+ * they never come all at once, and none is asked again while it has not answered. One small object per backend.
  */
 import type { Backend } from '../model/backend.ts'
 import type { ProbeAnswer, ProbeGet } from './probe-get.ts'
-import { readSamples, sum } from './prometheus.ts'
+import { label, readSamples, sum } from './prometheus.ts'
 import type { Sample } from './prometheus.ts'
 import type { After } from './timers.ts'
+import type { EnginePage } from './engine-load.ts'
 
-export type ScrapedLoad = { readonly running: number; readonly waiting: number; readonly observedAtMs: number }
+/** Who makes something of the pages. */
+export interface PageReader {
+  asked(backend: Backend): void
+  answered(backend: Backend, page: EnginePage): void
+}
 
 export type MetricsProbeOptions = {
   readonly backends: () => readonly Backend[]
@@ -18,28 +26,81 @@ export type MetricsProbeOptions = {
   readonly after: After
   readonly random: () => number
   readonly onRestart: (backend: Backend, why: string) => void
+  readonly reader?: PageReader
+  /** A page that was there before could not be read: until the next one only our own record counts. */
+  readonly onUnread?: (backend: Backend) => void
   readonly everyMs?: number
 }
 
-/** Per engine: sequences that run, sequences that wait. */
-const GAUGES: readonly (readonly [running: string, waiting: string])[] = [
-  ['vllm:num_requests_running', 'vllm:num_requests_waiting'],
-  ['sglang:num_running_reqs', 'sglang:num_queue_reqs'],
-  ['llamacpp:requests_processing', 'llamacpp:requests_deferred'],
-]
-const COUNTERS = [
-  'vllm:prompt_tokens_total', 'vllm:generation_tokens_total', 'sglang:prompt_tokens_total',
-  'sglang:generation_tokens_total', 'llamacpp:prompt_tokens_total', 'llamacpp:tokens_predicted_total',
+type Samples = ReadonlyMap<string, readonly Sample[]>
+type PageNames = {
+  readonly running: string
+  readonly waiting: string
+  /** Share of the KV cache in use; several names over an engine's versions, the newest first. */
+  readonly cacheUsage: readonly string[]
+  readonly finished: string | null
+  /** Prompt tokens that were computed, from these counters. */
+  readonly computed: (samples: Samples) => number | null
+  readonly counters: readonly string[]
+}
+
+/**
+ * Where a vLLM does not count by source nothing is taken: its cache look-ups count a waiting prompt again in every step.
+ */
+const vllmComputed = (samples: Samples): number | null => {
+  const bySource = samples.get('vllm:prompt_tokens_by_source_total')
+  return sum(bySource?.filter(({ labels }) => label(labels, 'source') === 'local_compute'))
+}
+
+const sglangComputed = (samples: Samples): number | null => {
+  const [whole, cached] = [sum(samples.get('sglang:prompt_tokens_total')), sum(samples.get('sglang:cached_tokens_total'))]
+  return whole === null || cached === null ? null : whole - cached
+}
+
+const ENGINES: readonly PageNames[] = [
+  {
+    running: 'vllm:num_requests_running',
+    waiting: 'vllm:num_requests_waiting',
+    cacheUsage: ['vllm:kv_cache_usage_perc', 'vllm:gpu_cache_usage_perc'],
+    finished: 'vllm:request_success_total',
+    computed: vllmComputed,
+    counters: ['vllm:prompt_tokens_total', 'vllm:generation_tokens_total'],
+  },
+  {
+    running: 'sglang:num_running_reqs',
+    waiting: 'sglang:num_queue_reqs',
+    cacheUsage: ['sglang:token_usage'],
+    finished: 'sglang:num_requests_total',
+    computed: sglangComputed,
+    counters: ['sglang:prompt_tokens_total', 'sglang:generation_tokens_total'],
+  },
+  {
+    running: 'llamacpp:requests_processing',
+    waiting: 'llamacpp:requests_deferred',
+    cacheUsage: [],
+    finished: null,
+    // llama.cpp counts the cached ones apart.
+    computed: (samples) => sum(samples.get('llamacpp:prompt_tokens_total')),
+    counters: ['llamacpp:prompt_tokens_total', 'llamacpp:tokens_predicted_total'],
+  },
 ]
 const STARTED = 'process_start_time_seconds'
-const WANTED: ReadonlySet<string> = new Set([...GAUGES.flat(), ...COUNTERS, STARTED])
+const WANTED: ReadonlySet<string> = new Set([
+  ...ENGINES.flatMap(({ running, waiting, cacheUsage, finished, counters }) => [
+    running, waiting, ...cacheUsage, ...counters, ...(finished === null ? [] : [finished]),
+  ]),
+  'vllm:prompt_tokens_by_source_total', 'sglang:cached_tokens_total', STARTED,
+])
+const COUNTERS = ENGINES.flatMap(({ counters }) => counters)
 
 const EVERY_MS = 2000
+/** How often it is looked who is due. */
+const TICK_MS = 100
 /** A backend without a readable page is asked again after this. */
 const ABSENT_AGAIN_MS = 60_000
 
 type Page = { readonly started: string | null; readonly counters: ReadonlyMap<string, number> }
-type Entry = { load: ScrapedLoad | null; last: Page | null; notBeforeMs: number; busy: boolean }
+type Entry = { page: EnginePage | null; last: Page | null; nextMs: number; notBeforeMs: number; busy: boolean }
 
 export class MetricsProbe {
   readonly #options: MetricsProbeOptions
@@ -53,8 +114,8 @@ export class MetricsProbe {
   }
 
   /** The newest reading, null when there is none or the page went away. Its age is for the reader to judge. */
-  load(backend: Backend): ScrapedLoad | null {
-    return this.#entries.get(backend)?.load ?? null
+  page(backend: Backend): EnginePage | null {
+    return this.#entries.get(backend)?.page ?? null
   }
 
   start(): void {
@@ -68,39 +129,52 @@ export class MetricsProbe {
     this.#cancelTimer()
   }
 
-  /** Reads every page that is due, each at most once at a time. */
+  /** Reads every page that may be asked for, each at most once at a time. */
   async round(): Promise<void> {
-    const { backends, nowMs } = this.#options
-    const listed = backends()
-    this.#entries = new Map(listed.map((backend) => [
-      backend, this.#entries.get(backend) ?? { load: null, last: null, notBeforeMs: 0, busy: false },
+    await Promise.all(this.#ready().map(([backend, entry]) => this.#read(backend, entry)))
+  }
+
+  #ready(): readonly (readonly [Backend, Entry])[] {
+    const { backends, nowMs, random, everyMs = EVERY_MS } = this.#options
+    const now = nowMs()
+    this.#entries = new Map(backends().map((backend) => [
+      backend,
+      this.#entries.get(backend) ?? {
+        page: null, last: null, nextMs: now + everyMs * random(), notBeforeMs: 0, busy: false,
+      },
     ]))
-    const isDue = (backend: Backend, entry: Entry): boolean =>
-      backend.healthy && !entry.busy && nowMs() >= entry.notBeforeMs
-    const due = [...this.#entries].filter(([backend, entry]) => isDue(backend, entry))
-    await Promise.all(due.map(([backend, entry]) => this.#read(backend, entry)))
+    return [...this.#entries].filter(([backend, entry]) => backend.healthy && !entry.busy && now >= entry.notBeforeMs)
   }
 
   #next(): void {
     if (!this.#running) return
-    const { after, random, everyMs = EVERY_MS } = this.#options
-    this.#cancelTimer = after(everyMs * (0.8 + 0.4 * random()), () => {
-      // A slow page delays its own backend only: the next round does not wait for this one.
-      void this.round()
+    const { after, nowMs, random, everyMs = EVERY_MS } = this.#options
+    this.#cancelTimer = after(TICK_MS, () => {
+      // A slow page delays its own backend only.
+      for (const [backend, entry] of this.#ready()) {
+        if (nowMs() < entry.nextMs) continue
+        entry.nextMs = nowMs() + everyMs * (0.8 + 0.4 * random())
+        void this.#read(backend, entry)
+      }
       this.#next()
     })
   }
 
   async #read(backend: Backend, entry: Entry): Promise<void> {
-    const { get, nowMs } = this.#options
+    const { backends, get, nowMs, reader, onUnread } = this.#options
+    const before = entry.page
     entry.busy = true
+    reader?.asked(backend)
     const answer = await get(backend.config, '/metrics').catch(() => null)
     entry.busy = false
+    if (!backends().includes(backend)) return // it left meanwhile
     const samples = readSamples(answer?.status === 200 ? answer.text : '', WANTED)
-    entry.load = readLoad(samples, nowMs())
+    entry.page = readNumbers(samples, nowMs())
+    if (entry.page !== null) reader?.answered(backend, entry.page)
+    else if (before !== null) onUnread?.(backend)
     // An engine that is starting answers 503: its page is late, not absent.
     if (answer === null || (answer.status >= 500 && answer.status !== 501)) return
-    if (entry.load === null) {
+    if (entry.page === null) {
       entry.notBeforeMs = nowMs() + ABSENT_AGAIN_MS
       return
     }
@@ -111,10 +185,19 @@ export class MetricsProbe {
   }
 }
 
-function readLoad(samples: ReadonlyMap<string, readonly Sample[]>, observedAtMs: number): ScrapedLoad | null {
-  for (const [running, waiting] of GAUGES) {
+function readNumbers(samples: Samples, observedAtMs: number): EnginePage | null {
+  for (const { running, waiting, cacheUsage, finished, computed } of ENGINES) {
     const count = sum(samples.get(running))
-    if (count !== null) return { running: count, waiting: sum(samples.get(waiting)) ?? 0, observedAtMs }
+    if (count === null) continue
+    const usage = cacheUsage.map((name) => samples.get(name)).find((found) => found !== undefined)
+    return {
+      running: count,
+      waiting: sum(samples.get(waiting)) ?? 0,
+      cacheUsage: usage === undefined ? null : sum(usage)! / usage.length,
+      computedTokens: computed(samples),
+      finishedRequests: finished === null ? null : sum(samples.get(finished)),
+      observedAtMs,
+    }
   }
   return null
 }

@@ -84,7 +84,10 @@ async function admit(request: IncomingMessage, response: ServerResponse, ports: 
       throw new HomingError('shutting_down', {}, { retryAfterSeconds: 1 })
     const caller = handler.access === 'public' ? ANYONE : ports.tenants.authenticate(request)
     if (handler.access === 'admin' && !caller.admin) throw new HomingError('forbidden', { what: 'the operator routes' })
-    if (handler.limited) leave = ports.limits.enter(caller.tenant)
+    if (handler.limited) {
+      sink.standing = () => ports.limits.headers(caller.tenant)
+      leave = ports.limits.enter(caller.tenant)
+    }
     const bytes = (): Promise<Buffer> => readBody(request, ports.bodyLimitBytes)
     const call: Call = {
       request,

@@ -6,6 +6,8 @@ export class SocketSink implements ClientSink {
   readonly #response: ServerResponse
   readonly #requestId: string
   #ended = false
+  /** Headers of every answer to this request, read when its head is sent. */
+  standing: (() => Readonly<Record<string, string>>) | null = null
 
   constructor(response: ServerResponse, requestId: string) {
     this.#response = response
@@ -22,7 +24,7 @@ export class SocketSink implements ClientSink {
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
     if (this.closed || this.#response.headersSent) return
-    this.#response.writeHead(status, { 'x-request-id': this.#requestId, ...headers })
+    this.#response.writeHead(status, { 'x-request-id': this.#requestId, ...this.standing?.(), ...headers })
   }
 
   write(data: string | Uint8Array): boolean {

@@ -1,20 +1,24 @@
 import type { Outcome } from '../model/outcome.ts'
 import { RelativeRegression } from './relative-regression.ts'
-import { SpeedFactor, type SpeedLevel } from './speed-factor.ts'
+import { PaceFactor } from './pace-factor.ts'
+import type { PeerLevel } from './peer-level.ts'
+import { SpeedFactor } from './speed-factor.ts'
 
 /**
  * Seconds to the first token and seconds per output token of each backend, learned from every answer.
  *
- *   ttft(b) = speed(b) * (base + slope * (uncached + queued) + bend * uncached^2)      tokens in thousands
- *   step(b) = pace(b)  * (step + crowd * others)
+ *   ttft(b) = speed(b) * (base + slope * (uncached + queued) + bend * uncached^2) + others(b)      tokens in thousands
+ *   step(b) = pace(b)  * (step + crowd * others in flight)
  *
  * The shape in brackets is shared by all backends of a model and learned slowly (weighted recursive least squares on
- * relative error); the factor in front is each backend's own and follows quickly: it is a clipped running mean of
- * log(measured / predicted), so that a backend that turns slow is seen within about ten turns and one odd answer is
- * not. A backend without data has the mean factor of the others that serve the model, and the widest uncertainty.
+ * relative error); the factor in front is each backend's own and follows quickly: a quantile of its last answers
+ * (`SpeedFactor`), so that a backend that turns slow is seen within about twelve turns and one odd answer is not. A
+ * backend without data has the mean factor of the others that serve the model, and the widest uncertainty.
  *
- * `bend` is attention's quadratic part. Queued work counts at the same price a token as own work.
- * O(1) per turn, about 2 kB a backend.
+ * `bend` is attention's quadratic part. Queued work of our own counts at the same price a token as own work; `others` is
+ * what the engine's metrics told of work that is not ours, and no speed is learned from it. Errors are those of the
+ * prediction at dispatch, with the cached tokens that the engine reported afterwards.
+ * O(1) per turn, about 4 kB a backend.
  */
 export class LatencyModel {
   readonly #models = new Map<string, ModelLatency>()
@@ -56,24 +60,31 @@ export class LatencyModel {
     const cachedTokens = outcome.usage?.cachedTokens ?? outcome.expectedCachedTokens
     const uncachedTokens = Math.max(0, promptTokens - cachedTokens)
     const ttft = Math.max(1e-4, outcome.ttftMs / 1000)
-    const shape = own.shape.ttft.predict(this.#prefillFeatures(uncachedTokens, outcome.queuedTokensAtDispatch))
-    own.errors.add(Math.abs(own.speed.factor * shape - ttft) / ttft)
+    const features = this.#prefillFeatures(uncachedTokens, outcome.queuedTokensAtDispatch)
+    const predicted = (outcome.othersSecondsAtDispatch ?? 0) + own.speed.factor * own.shape.ttft.predict(features)
+    own.errors.add(Math.abs(predicted - ttft) / ttft)
     // The shape first, against the speed as it was: the factor may not take what the shape explains.
-    if (own.speed.settled) own.shape.ttft.observe(this.#features, ttft / own.speed.factor)
-    own.speed.observe(ttft / shape)
+    if (own.speed.settled) own.shape.ttft.observe(features, ttft / own.speed.aroundOne)
+    own.speed.observe(features, ttft)
     const outputTokens = outcome.usage?.outputTokens ?? 0
     if (outcome.decodeMs === null || outputTokens < 4) return
     const step = Math.max(1e-5, outcome.decodeMs / 1000 / (outputTokens - 1))
     this.#stepFeatures[0] = 1
     this.#stepFeatures[1] = outcome.inFlightAtDispatch
     const stepShape = own.shape.step.predict(this.#stepFeatures)
+    own.stepErrors.add(Math.abs(own.pace.factor * stepShape - step) / step)
     if (own.pace.settled) own.shape.step.observe(this.#stepFeatures, step / own.pace.factor)
     own.pace.observe(step / stepShape)
   }
 
   /** Relative error |predicted - measured| / measured of the last TTFTs, null before the first. */
-  error(backendIndex: number, model: string): { readonly median: number; readonly p90: number } | null {
+  error(backendIndex: number, model: string): PredictionError | null {
     return this.#latency(backendIndex, model).errors.summary()
+  }
+
+  /** The same of the last times per output token. */
+  stepError(backendIndex: number, model: string): PredictionError | null {
+    return this.#latency(backendIndex, model).stepErrors.summary()
   }
 
   /** A restarted backend may be another machine: its speed is learned anew from where it was. */
@@ -108,9 +119,10 @@ export class LatencyModel {
     for (let next = pool.backends.length; next <= backendIndex; next++) {
       pool.backends.push({
         shape: pool.shape,
-        speed: new SpeedFactor(pool.speed),
-        pace: new SpeedFactor(pool.pace),
+        speed: new SpeedFactor(pool.shape.ttft, pool.speed),
+        pace: new PaceFactor(pool.pace),
         errors: new RecentErrors(),
+        stepErrors: new RecentErrors(),
       })
     }
     return pool.backends[backendIndex]!
@@ -132,20 +144,23 @@ const FIRST_STEP = [
 ]
 const MAX_MODELS = 1000
 
+export type PredictionError = { readonly median: number; readonly p90: number }
+
 type Shape = { readonly ttft: RelativeRegression; readonly step: RelativeRegression }
 
 type ModelLatency = {
   readonly shape: Shape
-  readonly speed: SpeedLevel
-  readonly pace: SpeedLevel
+  readonly speed: PeerLevel
+  readonly pace: PeerLevel
   readonly backends: BackendLatency[]
 }
 
 type BackendLatency = {
   readonly shape: Shape
   readonly speed: SpeedFactor
-  readonly pace: SpeedFactor
+  readonly pace: PaceFactor
   readonly errors: RecentErrors
+  readonly stepErrors: RecentErrors
 }
 
 /** The last 128 relative errors. */
@@ -158,7 +173,7 @@ class RecentErrors {
     this.#count++
   }
 
-  summary(): { median: number; p90: number } | null {
+  summary(): PredictionError | null {
     const kept = Math.min(this.#count, this.#ring.length)
     if (kept === 0) return null
     const sorted = this.#ring.slice(0, kept).sort()

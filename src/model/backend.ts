@@ -12,6 +12,8 @@ export type BackendConfig = {
   /** Public name -> served name; null: as served. */
   readonly models: Readonly<Record<string, string>> | null
   readonly contextTokens: number | null
+  /** Prompt and expected answer tokens of all turns in flight there; null: no ceiling. */
+  readonly maxInFlightTokens: number | null
   readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly firstTokenMs: number | null }
   /** PEM text of an own certificate authority. */
   readonly ca: string | null

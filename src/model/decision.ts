@@ -18,6 +18,8 @@ export type SchedulingRequest = {
   /** The protocol that this conversation has been rendered in so far; kept when possible. */
   readonly protocol: 'chat' | 'responses' | null
   readonly needsVision: boolean
+  /** Where a client finds the first picture, and what it is called there; left out where there is none. */
+  readonly picture?: { readonly at: string; readonly type: string }
   /** Higher goes first where turns wait (`service_tier`, `priority`); 0 unless given. */
   readonly priority?: number
   /** Backends already tried for this turn. */
@@ -60,6 +62,8 @@ export type Decision = {
   readonly queuedMs: number
   /** What the first choice computed of this prompt before, in pieces; left out where the turn is sent whole. */
   readonly prepared?: Prepared
+  /** The backend whose token ceiling made it wait; left out where none did. */
+  readonly ceilingAt?: string
   readonly decideMicroseconds: number
 }
 

@@ -24,4 +24,6 @@ export type Outcome = {
   /** Other requests this process had in flight at the backend when this one was dispatched. */
   readonly inFlightAtDispatch: number
   readonly queuedTokensAtDispatch: number
+  /** Expected seconds of others' work in front of it, as far as the engine's metrics told; left out: none. */
+  readonly othersSecondsAtDispatch?: number
 }

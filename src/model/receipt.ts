@@ -25,6 +25,8 @@ export type Receipt = {
   readonly ttftMs: number | null
   readonly totalMs: number | null
   readonly queuedMs: number
+  /** The backend whose token ceiling made it wait; left out where none did. */
+  readonly ceilingAt?: string
   readonly decideMicroseconds: number
   readonly candidates: readonly {
     readonly backendId: string

@@ -44,11 +44,16 @@ export class Assessment {
     return this.#board
   }
 
+  get expectedOutputTokens(): number {
+    return this.#situation.expectedOutputTokens
+  }
+
   /** Throws a HomingError where no backend may serve the turn. */
   begin(request: SchedulingRequest, fleet: readonly Backend[]): void {
     const { index, outputLength, scorers } = this.#ports
     this.request = request
-    this.#found = findCandidates(fleet, request)
+    const expectedOutputTokens = outputLength.expectedTokens(request)
+    this.#found = findCandidates(fleet, request, expectedOutputTokens)
     const { backends } = this.#found
     if (backends.length > this.#order.length) {
       this.#board = newBoard(2 * backends.length)
@@ -75,7 +80,7 @@ export class Assessment {
       trunkTokens: Math.min(promptTokens, trunk.blocks * tokensPerBlock),
       trunkFanOut: trunk.fanOut,
       tokensPerBlock,
-      expectedOutputTokens: outputLength.expectedTokens(request),
+      expectedOutputTokens,
     }
     this.#terms = scorers.map((scorer) => scorer.prepare(this.#situation))
   }

@@ -61,6 +61,7 @@ export class LateBinding {
   readonly #columns = new Map<number, number>()
   #pumping = false
   #stopLooking: (() => void) | null = null
+  #stopWaking: (() => void) | null = null
 
   constructor(ports: LateBindingPorts) {
     this.#ports = ports
@@ -96,9 +97,12 @@ export class LateBinding {
         lookedMs: enteredMs,
         notBeforeMs: enteredMs + holdMs,
         prefill,
-        computing: false,
+        computing: 0,
+        computingAt: -1,
         computedMs: 0,
+        computedUntilMs: -Infinity,
         prepared: null,
+        ceilingAt: null,
         signal,
         settle: { resolve, reject },
         release: () => {
@@ -120,9 +124,29 @@ export class LateBinding {
     this.#pumping = true
     while (this.room.size > 0 && this.#startSome());
     this.#pumping = false
+    this.#wakeInTime()
     if (this.room.size > 0) return
     this.#stopLooking?.()
     this.#stopLooking = null
+  }
+
+  /** At the next moment at which a backend that somebody waits for should be done. */
+  #wakeInTime(): void {
+    this.#stopWaking?.()
+    this.#stopWaking = null
+    let seconds = Infinity
+    for (const { turn, position } of this.#planned) {
+      if (position >= 0) seconds = Math.min(seconds, this.#secondsToFree(turn.assessment.candidates[position]!.index))
+    }
+    for (const { computing, computingAt } of this.room.turns) {
+      if (computing === 1) seconds = Math.min(seconds, this.#secondsToFree(computingAt))
+    }
+    if (seconds < LOOK_AGAIN_MS / 1000) this.#stopWaking = this.#ports.after(Math.max(1, 1000 * seconds), () => this.pump())
+  }
+
+  /** Infinity also for those that are due: whoever could use them was started. */
+  #secondsToFree(backendIndex: number): number {
+    return this.#ports.readiness.secondsToFree(backendIndex) || Infinity
   }
 
   /** A backend that stalls tells nobody: while turns wait they are weighed again every second, events or not. */
@@ -134,6 +158,11 @@ export class LateBinding {
     })
   }
 
+  /** While a piece of it is computed nothing is decided about a turn, until that piece should be done. */
+  #undecided({ computing, computingAt }: WaitingTurn): boolean {
+    return computing === 0 || (computing === 1 && this.#ports.readiness.secondsToFree(computingAt) === 0)
+  }
+
   #startSome(): boolean {
     const startedMs = performance.now()
     const now = this.#ports.nowMs()
@@ -141,14 +170,14 @@ export class LateBinding {
     this.#planned.length = 0
     let looked = 0
     for (const turn of this.room.turns) {
-      if (turn.computing || now < turn.notBeforeMs) continue
+      if (now < turn.notBeforeMs || !this.#undecided(turn)) continue
       if (++looked > WINDOW) break
       const { assessment } = turn
       if (now - turn.lookedMs >= LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
       assessment.weigh(PRICE)
       const position = assessment.cheapest(this.#ports.random, SERVING)
       if (position < 0) continue
-      if (now - turn.enteredMs - 2 * turn.computedMs >= this.#ports.maxWaitMs) {
+      if (now - turn.enteredMs - 2 * computedMs(turn, now) >= this.#ports.maxWaitMs) {
         this.#start(turn, position, true, now, startedMs)
         return true
       }
@@ -162,7 +191,11 @@ export class LateBinding {
       if (position < 0) continue
       const { assessment } = turn
       const backend = assessment.candidates[position]!
-      if (!this.#ports.readiness.isFree(backend, uncachedAt(assessment, position))) continue
+      const tokens = turnTokens(assessment)
+      if (!this.#ports.readiness.isFree(backend, uncachedAt(assessment, position), tokens)) {
+        if (this.#ports.readiness.isFull(backend, tokens)) turn.ceilingAt = backend.id
+        continue
+      }
       this.#start(turn, position, false, now, startedMs)
       started = true
     }
@@ -236,10 +269,11 @@ export class LateBinding {
     this.room.counts[overdue ? 'overdue' : 'placed']++
     const here = prepared?.backendIndex === backend.index ? prepared : null
     const waited = {
-      queuedMs: now - turn.enteredMs - turn.computedMs,
+      queuedMs: now - turn.enteredMs - computedMs(turn, now),
       ...(here === null ? {} : { prepared: here, reason: here.reason }),
     }
-    turn.settle.resolve(this.#ports.grant(assessment, position, waited, startedMs))
+    const decision = this.#ports.grant(assessment, position, waited, startedMs)
+    turn.settle.resolve(turn.ceilingAt === null ? decision : { ...decision, ceilingAt: turn.ceilingAt })
   }
 
   #computePiece(turn: WaitingTurn, position: number, tokens: number): void {
@@ -249,7 +283,7 @@ export class LateBinding {
     const cachedTokens = board.cachedTokens[position]!
     const promptTokens = Math.min(request.promptTokens, cachedTokens + tokens)
     const before = prepared?.backendIndex === backend.index ? prepared : null
-    const reason = before?.reason ?? assessment.reason(position)
+    const foundTokens = before?.foundTokens ?? cachedTokens
     const end = this.#ports.beginPiece({
       request,
       backend,
@@ -258,23 +292,31 @@ export class LateBinding {
       cachedTokens,
       preparedTokens: before?.tokens ?? 0,
     })
-    turn.computing = true
     const sentMs = this.#ports.nowMs()
+    if (turn.computing === 0) turn.computedUntilMs = sentMs
+    turn.computing++
+    turn.computingAt = backend.index
+    turn.prepared = {
+      backendIndex: backend.index,
+      reason: before?.reason ?? assessment.reason(position),
+      foundTokens,
+      tokens: Math.max(0, promptTokens - foundTokens),
+      pieces: (before?.pieces ?? 0) + 1,
+      ms: before?.ms ?? 0,
+    }
     void turn.prefill!(backend, promptTokens, turn.signal).then((result) => {
-      const ms = this.#ports.nowMs() - sentMs
-      turn.computing = false
+      const nowMs = this.#ports.nowMs()
+      const ms = nowMs - turn.computedUntilMs
+      turn.computing--
       turn.computedMs += ms
-      if (result === null) turn.prefill = null // it is sent whole, and dispatch deals with the backend
-      else {
-        const foundTokens = before?.foundTokens ?? result.cachedTokens ?? cachedTokens
-        turn.prepared = {
-          backendIndex: backend.index,
-          reason,
-          foundTokens,
-          tokens: Math.max(0, promptTokens - foundTokens),
-          pieces: (before?.pieces ?? 0) + 1,
-          ms: (before?.ms ?? 0) + ms,
-        }
+      turn.computedUntilMs = nowMs
+      if (result === null) {
+        turn.prefill = null // it is sent whole, and dispatch deals with the backend
+        turn.prepared = before
+      } else if (turn.prepared !== null) {
+        const found = before === null && result.cachedTokens !== null ? result.cachedTokens : turn.prepared.foundTokens
+        const tokens = turn.prepared.tokens + turn.prepared.foundTokens - found
+        turn.prepared = { ...turn.prepared, foundTokens: found, tokens, ms: turn.prepared.ms + ms }
       }
       end(result)
       this.pump()
@@ -295,10 +337,18 @@ export class LateBinding {
   }
 }
 
+/** What it did not wait: pieces of it were computed, one may be just now. */
+const computedMs = (turn: WaitingTurn, nowMs: number): number =>
+  turn.computedMs + (turn.computing > 0 ? nowMs - turn.computedUntilMs : 0)
+
 type Planned = { readonly turn: WaitingTurn; position: number; readonly order: number }
 
 export const uncachedAt = ({ request, board }: Assessment, position: number): number =>
   Math.max(0, request.promptTokens - board.cachedTokens[position]!)
+
+/** What the turn takes in an engine's cache when it is done. */
+export const turnTokens = ({ request, expectedOutputTokens }: Assessment): number =>
+  request.promptTokens + expectedOutputTokens
 
 const SERVING = (backend: Backend): boolean => backend.healthy && !backend.draining
 

@@ -36,9 +36,17 @@ export interface LedgerPort {
   ): InFlight
   queuedPrefillTokens(backendIndex: number): number
   waitSeconds(backendIndex: number): number
+  /** Sequences that run there, others' included; and our own alone. */
   runningCount(backendIndex: number): number
+  ownCount(backendIndex: number): number
   beforeFirstToken(backendIndex: number): number
   decodeTokens(backendIndex: number): number
+  /** Seconds until the only turn before its first token should have been computed; Infinity where nobody knows. */
+  headOverSeconds(backendIndex: number): number
+  /** Prompt tokens that are still to be computed, by prediction. */
+  remainingPrefillTokens(backendIndex: number): number
+  /** Prompts and expected answers of all turns in flight. */
+  inFlightTokens(backendIndex: number): number
   /** Changes when a turn begins, gets its first token or ends. */
   version(backendIndex: number): number
 }

@@ -11,7 +11,7 @@ import type {
 import type { Outcome } from '../model/outcome.ts'
 import { Assessment } from './assessment.ts'
 import { ChunkedPrefill } from './chunked-prefill.ts'
-import { LateBinding, PRICE, uncachedAt, type Piece } from './late-binding.ts'
+import { LateBinding, PRICE, turnTokens, uncachedAt, type Piece } from './late-binding.ts'
 import type { Policy } from './policy.ts'
 import type {
   CalibrationPort,
@@ -109,7 +109,7 @@ export class Scheduler {
     if (
       holdMs < 1 &&
       !late.room.crowded &&
-      this.#readiness.isFree(assessment.candidates[cheapest]!, uncachedAt(assessment, cheapest))
+      this.#readiness.isFree(assessment.candidates[cheapest]!, uncachedAt(assessment, cheapest), turnTokens(assessment))
     ) {
       return this.#grant(assessment, cheapest, started)
     }
@@ -223,7 +223,7 @@ export class Scheduler {
     const seconds = latency.prefillSeconds(uncachedTokens, b, request.model)
     const overheadSeconds = latency.prefillSeconds(0, b, request.model)
     const inFlightAtDispatch = ledger.runningCount(b)
-    const queuedTokensAtDispatch = ledger.queuedPrefillTokens(b)
+    const queuedTokensAtDispatch = ledger.remainingPrefillTokens(b)
     calibration?.dispatched(chain, b)
     const prefillSeconds = Math.max(0, seconds - overheadSeconds)
     const inFlight = ledger.begin(b, { uncachedTokens, expectedOutputTokens: 1, promptTokens, prefillSeconds, overheadSeconds })

@@ -13,13 +13,17 @@ export type WaitingTurn = {
   notBeforeMs: number
   /** How a piece of its prompt is computed; null where it is sent whole. */
   prefill: PrefillPiece | null
-  /** A piece is being computed: until it is, nothing is decided about the turn. */
-  computing: boolean
-  /** Milliseconds in which pieces of it were computed: it did not wait then. */
+  /** Pieces of it that are being computed now, and where the last of them is. */
+  computing: number
+  computingAt: number
+  /** Milliseconds in which pieces of it were computed, up to a moment: it did not wait then. */
   computedMs: number
+  computedUntilMs: number
   /** Where pieces were computed, how much, and why there; null before the first. */
   prepared: PreparedAt | null
   readonly signal: CancelSignal | undefined
+  /** The backend that it would have gone to but for that one's token ceiling, the last time it was so. */
+  ceilingAt: string | null
   readonly settle: { readonly resolve: (decision: Decision) => void; readonly reject: (error: unknown) => void }
   readonly release: () => void
 }
@@ -62,7 +66,7 @@ export class WaitingRoom {
 
   /** Somebody waits whose prompt is not being computed. */
   get crowded(): boolean {
-    for (const { computing } of this.#turns) if (!computing) return true
+    for (const { computing } of this.#turns) if (computing === 0) return true
     return false
   }
 

@@ -6,6 +6,7 @@
  * taken out again. Whole events only are passed on, so that a stream that dies mid-event never leaves half a line.
  */
 import type { Backend, Protocol, ServedModel } from '../model/backend.ts'
+import type { HomingError } from '../model/error.ts'
 import { isObject, type JsonObject, type JsonValue } from '../model/json.ts'
 import type { ConversationItem } from '../model/item.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
@@ -26,7 +27,7 @@ const DONE = Buffer.from('data: [DONE]\n\n')
 export class ChatRelay implements Relay {
   readonly #turn: ResolvedTurn
   readonly #sink: ClientSink
-  readonly #headers: () => Readonly<Record<string, string>>
+  readonly #headers: (pending: boolean) => Readonly<Record<string, string>>
   readonly #wantsUsage: boolean
   readonly #preparedTokens: () => number
   #fold = new ChatCompletionFold()
@@ -36,13 +37,17 @@ export class ChatRelay implements Relay {
   #clogged = false
   #end: RelayEnd | null = null
   #done = false
+  #headSent = false
   visible = false
 
-  /** `preparedTokens`: computed at this backend for this turn just before, and so not counted as found in its cache. */
+  /**
+   * `headers`: of the answer, read once; `pending`: no backend has answered yet. `preparedTokens`: computed at this backend
+   * for this turn just before, and so not counted as found in its cache.
+   */
   constructor(
     turn: ResolvedTurn,
     sink: ClientSink,
-    headers: () => Readonly<Record<string, string>>,
+    headers: (pending: boolean) => Readonly<Record<string, string>>,
     preparedTokens: () => number = () => 0,
   ) {
     this.#preparedTokens = preparedTokens
@@ -184,8 +189,26 @@ export class ChatRelay implements Relay {
     return this.#fold.id
   }
 
+  /** True once a status line has left, so that errors can only be told as events. */
   get committed(): boolean {
-    return this.visible
+    return this.#headSent
+  }
+
+  /** Opens the stream although no backend has answered: the client learns that we are at it. */
+  commitEarly(): void {
+    if (!this.#turn.stream || this.#headSent || this.#sink.closed) return
+    this.#sendHead(true)
+    this.keepAlive()
+  }
+
+  /** An SSE comment keeps proxies and clients from giving up. */
+  keepAlive(): void {
+    if (this.#headSent && !this.#sink.closed) this.#sink.write(': waiting\n\n')
+  }
+
+  /** Nobody could answer after the head had left: the stream ends as one that failed. */
+  failCommitted(error: HomingError): void {
+    this.#sink.end(`data: ${JSON.stringify(error.toBody())}\n\ndata: [DONE]\n\n`)
   }
 
   /** Call when the turn's records are written: sends what was kept back and ends the answer. */
@@ -201,7 +224,8 @@ export class ChatRelay implements Relay {
         this.#held.push(Buffer.from(`data: ${JSON.stringify({ error })}\n\n`))
       }
       this.#held.push(DONE)
-      this.#sendHead()
+      this.visible = true
+      this.#sendHead(false)
       this.#sink.end(this.#held.length === 1 ? DONE : Buffer.concat(this.#held))
       this.#held = []
       return
@@ -214,7 +238,7 @@ export class ChatRelay implements Relay {
     this.#sink.head(200, {
       'content-type': 'application/json',
       'content-length': String(Buffer.byteLength(body)),
-      ...this.#headers(),
+      ...this.#headers(false),
     })
     this.#sink.end(body)
   }
@@ -243,19 +267,20 @@ export class ChatRelay implements Relay {
     })
   }
 
-  #sendHead(): void {
-    if (this.visible) return
-    this.visible = true
+  #sendHead(pending: boolean): void {
+    if (this.#headSent) return
+    this.#headSent = true
     this.#sink.head(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
-      ...this.#headers(),
+      ...this.#headers(pending),
     })
   }
 
   #flush(): void {
     if (this.#held.length === 0 || this.#sink.closed) return
-    this.#sendHead()
+    this.visible = true
+    this.#sendHead(false)
     const held = this.#held
     this.#held = []
     this.#clogged = !this.#sink.write(held.length === 1 ? held[0]! : Buffer.concat(held))

@@ -3,6 +3,7 @@
  *
  * What counts as whose fault:
  *   backend unreachable, silent, reset, 5xx, 429, 3xx, 401/403/404 -> the next backend
+ *   too long for its context                                       -> the next backend with a larger one
  *   any other 4xx                                                  -> the client's request; it is told, nobody else is asked
  *   a structured 500 of an engine                                  -> one more backend, then the client is told
  *
@@ -12,7 +13,7 @@
  */
 import type { CancelSignal } from '../model/cancellation.ts'
 import { HomingError } from '../model/error.ts'
-import type { Backend, Protocol } from '../model/backend.ts'
+import type { Backend, Protocol, ServedModel } from '../model/backend.ts'
 import type { Decision, InFlight, RankedBackend } from '../model/decision.ts'
 import { isObject } from '../model/json.ts'
 import type { Connections } from './connections.ts'
@@ -71,11 +72,12 @@ export async function dispatch(
   const failovers: Failover[] = []
   let refusal: HomingError | null = null
   let engineErrors = 0
+  let tooSmallTokens = 0
   for (const choice of request.decision.ranked) {
     const { backend } = choice
     if (request.signal.aborted) break
     const served = backend.models.get(request.model)
-    if (served === undefined) continue
+    if (served === undefined || contextOf(backend, served) <= tooSmallTokens) continue
     const protocol = request.protocolFor(backend)
     let rendered
     try {
@@ -101,7 +103,8 @@ export async function dispatch(
     if (attempt.report !== null) ports.report(backend, attempt.report)
     failovers.push({ backendId: backend.id, why: attempt.why })
     refusal = attempt.final ? attempt.refusal : graver(refusal, attempt.refusal)
-    if (attempt.final || (attempt.refusal?.status === 500 && ++engineErrors === 2)) break
+    if (attempt.refusal?.code === 'context_too_long_for_backend') tooSmallTokens = contextOf(backend, served)
+    else if (attempt.final || (attempt.refusal?.status === 500 && ++engineErrors === 2)) break
   }
   if (refusal !== null) throw Object.assign(refusal, { failovers })
   const why = failovers.map((failure) => `${failure.backendId}: ${failure.why}`).join('; ')
@@ -110,6 +113,10 @@ export async function dispatch(
     { failovers },
   )
 }
+
+/** One that does not tell may be as large as any. */
+const contextOf = ({ config }: Backend, { contextTokens }: ServedModel): number =>
+  config.contextTokens ?? contextTokens ?? Infinity
 
 function runAttempt(
   request: DispatchRequest,

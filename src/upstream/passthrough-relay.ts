@@ -1,11 +1,13 @@
 /**
  * Relay of routes that have no conversation: /v1/completions and /v1/embeddings. Bytes go through as they come; only the
- * model's name is replaced. A stream is visible with its first byte, a JSON body when it is complete.
+ * model's name is replaced. A stream is visible with its first byte, a JSON body when it is complete. Usage is read where
+ * it goes by: in a stream only where the client asked for it, else output tokens are its events.
  */
 import type { Backend, Protocol, ServedModel } from '../model/backend.ts'
 import type { ConversationItem } from '../model/item.ts'
 import { isObject, type JsonObject } from '../model/json.ts'
 import type { Usage } from '../model/usage.ts'
+import { SseReader } from '../wire/sse.ts'
 import { usageFromChat } from '../wire/usage-shape.ts'
 import type { ClientSink } from './client-sink.ts'
 import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
@@ -16,6 +18,7 @@ export class PassthroughRelay implements Relay {
   readonly #sink: ClientSink
   readonly #headers: () => Readonly<Record<string, string>>
   #whole: string | null = null
+  #reader: SseReader | null = null
   readonly omitted: readonly string[] = []
   readonly output: readonly ConversationItem[] = []
   ended: RelayEnd | null = null
@@ -38,6 +41,7 @@ export class PassthroughRelay implements Relay {
   begin(_backend: Backend, served: ServedModel, _protocol: Protocol): BackendRequest {
     this.#whole = null
     this.ended = null
+    this.#reader = new SseReader((data) => this.#count(data))
     return { path: this.#path, body: JSON.stringify({ ...this.#body, model: served.served }) }
   }
 
@@ -57,7 +61,11 @@ export class PassthroughRelay implements Relay {
         ...this.#headers(),
       })
     }
-    this.outputTokens++
+    try {
+      this.#reader?.push(chunk)
+    } catch {
+      this.#reader = null // an event that is too long to read still goes through; it is not counted
+    }
     this.clogged = !this.#sink.write(chunk)
   }
 
@@ -69,6 +77,13 @@ export class PassthroughRelay implements Relay {
 
   broken(why: string): void {
     this.ended = { status: 'failed', trouble: why }
+  }
+
+  #count(data: string): void {
+    if (data === '[DONE]') return
+    const usage = data.includes('"usage"') ? usageOf(data) : null
+    if (usage === null) this.outputTokens++
+    else this.usage = usage
   }
 
   finish(): void {

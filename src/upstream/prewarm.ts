@@ -59,7 +59,12 @@ export type PrewarmPorts<Prompt> = {
   readonly index: {
     insert(chain: BlockChain, backendIndex: number, options?: { readonly speculativeUntilMs?: number }): void
   }
-  readonly ledger: { runningCount(backendIndex: number): number; beforeFirstToken(backendIndex: number): number }
+  readonly ledger: {
+    runningCount(backendIndex: number): number
+    beforeFirstToken(backendIndex: number): number
+    /** What runs there is no turn, nor others' work. Returns what ends it. */
+    beside(backendIndex: number): (computedTokens: number) => void
+  }
   readonly turnsWaiting: () => number
   /** Null: no pre-warming there. */
   readonly tokensPerMinute: (backend: Backend) => number | null
@@ -84,6 +89,7 @@ type Running<Prompt> = {
   readonly expectedCachedTokens: number
   readonly expectedSeconds: number
   readonly budgeted: number
+  readonly ended: (computedTokens: number) => void
   sent: { cancel(): void } | null
 }
 
@@ -142,6 +148,7 @@ export class Prewarmer<Prompt> {
     if (running === undefined) return
     this.#running.delete(backendIndex)
     running.sent?.cancel()
+    this.#settle(running, 0)
     this.#count(running.wish, 'cancelled')
     this.#wishes.set(running.wish.key, running.wish)
     this.#pump()
@@ -245,7 +252,7 @@ export class Prewarmer<Prompt> {
   #start(wish: Wish<Prompt>, backend: Backend, expectedCachedTokens: number, missing: number, seconds: number): void {
     this.#wishes.delete(wish.key)
     const running: Running<Prompt> = {
-      wish, backend, startedMs: this.#ports.nowMs(), expectedCachedTokens, expectedSeconds: seconds, budgeted: missing, sent: null,
+      ended: this.#ports.ledger.beside(backend.index), wish, backend, startedMs: this.#ports.nowMs(), expectedCachedTokens, expectedSeconds: seconds, budgeted: missing, sent: null,
     }
     this.#running.set(backend.index, running)
     running.sent = this.#ports.send(wish, backend, {
@@ -262,7 +269,7 @@ export class Prewarmer<Prompt> {
     this.#running.delete(backend.index)
     this.#count(wish, 'done')
     const computedTokens = Math.max(0, result.promptTokens - (result.cachedTokens ?? expectedCachedTokens))
-    this.#refund(running, computedTokens)
+    this.#settle(running, computedTokens)
     // what sessions share is cut where a message ends, which may be a little before it
     const share = wish.rule === 'shared' ? Math.min(1, result.promptTokens / wish.request.promptTokens) : 1
     const chain = prefixOf(wish.request.chain, Math.floor(share * wish.request.chain.length))
@@ -278,7 +285,7 @@ export class Prewarmer<Prompt> {
     this.#running.delete(backend.index)
     this.#count(wish, 'failed')
     this.#pausedUntilMs.set(backend.index, this.#ports.nowMs() + PAUSE_MS)
-    this.#refund(running, 0)
+    this.#settle(running, 0)
     this.#pump()
   }
 
@@ -290,7 +297,7 @@ export class Prewarmer<Prompt> {
     this.#count(wish, 'cancelled')
     const done = TRUSTED * this.#share(running)
     const computed = done * (wish.request.promptTokens - expectedCachedTokens)
-    this.#refund(running, computed)
+    this.#settle(running, computed)
     const part = this.#part(running, done)
     if (part.length > 0) this.#believe(part, backend)
     this.#book(running, part, part.length === 0 ? 0 : expectedCachedTokens + computed, computed)
@@ -349,7 +356,9 @@ export class Prewarmer<Prompt> {
     return true
   }
 
-  #refund({ backend, budgeted }: Running<Prompt>, computedTokens: number): void {
+  /** It is over: what it did not compute is given back. */
+  #settle({ backend, budgeted, ended }: Running<Prompt>, computedTokens: number): void {
+    ended(computedTokens)
     const budget = this.#budgets.get(backend.index)
     if (budget !== undefined) budget.tokens += Math.max(0, budgeted - computedTokens)
   }

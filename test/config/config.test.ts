@@ -24,8 +24,8 @@ test('the configuration of the manual is read with every value ready to use', ()
     file: '/etc/homing/homing.yaml',
     text: `
 listen: 127.0.0.1:8787
-store: { path: ./homing-data, retention_days: 7, max_bytes: 1GiB }
-tenants: [{ id: acme, keys: [env:ACME_KEY], limits: { concurrency: 4 } }, { id: zeta, keys: [z-key], prewarm: false }]
+store: { path: ./homing-data, retention_days: 7, max_bytes: 1GiB, synchronous: full }
+tenants: [{ id: acme, keys: [env:ACME_KEY], limits: { concurrency: 4, tokens_per_minute: none, tokens_counted: all } }, { id: zeta, keys: [z-key], prewarm: false }]
 backends:
   - id: a
     url: http://127.0.0.1:9001/v1
@@ -34,10 +34,12 @@ backends:
     headers: { X-Team: search }
     models: { qwen: Qwen/Qwen3-32B }
     context_tokens: 32768
+    max_inflight_tokens: 200000
     timeouts: { connect: 500ms, idle: 1m, first_token: 90s }
     prewarm: { enabled: true, tokens_per_minute: 5000 }
 admin: { keys: [env:HOMING_ADMIN_KEY] }
-limits: { body_bytes: 1MiB, items: 50, depth: 9, requests_per_minute: 600 }
+limits: { body_bytes: 1MiB, items: 50, depth: 9, requests_per_minute: 600, tokens_per_minute: 50000 }
+memory: { block_index_bytes: 64MiB, receipts: 500 }
 policy: lmetric
 chunked_prefill: false
 stream_commit_after: 5s
@@ -50,18 +52,22 @@ log: { level: warn }
     file: '/etc/homing/homing.yaml',
     listen: { host: '127.0.0.1', port: 8787 },
     open: false,
-    store: { path: '/etc/homing/homing-data', retentionMs: 7 * 86_400_000, maxBytes: 2 ** 30 },
+    store: { path: '/etc/homing/homing-data', retentionMs: 7 * 86_400_000, maxBytes: 2 ** 30, synchronous: 'full' },
     tenants: [
-      { id: 'acme', keys: ['a-key'], limits: { concurrency: 4, requestsPerMinute: 600 }, prewarm: true },
-      { id: 'zeta', keys: ['z-key'], limits: { concurrency: null, requestsPerMinute: 600 }, prewarm: false },
+      { id: 'acme', keys: ['a-key'], limits: { concurrency: 4, requestsPerMinute: 600, tokensPerMinute: null, tokensCounted: 'all' }, prewarm: true },
+      { id: 'zeta', keys: ['z-key'], limits: { concurrency: null, requestsPerMinute: 600, tokensPerMinute: 50_000, tokensCounted: 'uncached' }, prewarm: false },
     ],
     backends: [{
       id: 'a', url: 'http://127.0.0.1:9001', protocol: 'chat', key: 'b-key', headers: { 'x-team': 'search' },
-      models: { qwen: 'Qwen/Qwen3-32B' }, contextTokens: 32_768,
+      models: { qwen: 'Qwen/Qwen3-32B' }, contextTokens: 32_768, maxInFlightTokens: 200_000,
       timeouts: { connectMs: 500, idleMs: 60_000, firstTokenMs: 90_000 }, ca: null, prewarm: { enabled: true, tokensPerMinute: 5000 },
     }],
     admin: { keys: ['root-key'], required: true },
-    limits: { bodyBytes: 2 ** 20, items: 50, depth: 9, tenant: { concurrency: null, requestsPerMinute: 600 } },
+    limits: {
+      bodyBytes: 2 ** 20, items: 50, depth: 9,
+      tenant: { concurrency: null, requestsPerMinute: 600, tokensPerMinute: 50_000, tokensCounted: 'uncached' },
+    },
+    memory: { blockIndexBytes: 2 ** 26, lineageCharacters: 64 * 2 ** 20, lineages: 50_000, sessions: 200_000, receipts: 500 },
     policy: 'lmetric',
     chunkedPrefill: false,
     streamCommitAfterMs: 5000,
@@ -75,14 +81,27 @@ test('without a file the defaults hold, and rates and concurrency are off', () =
   assert.deepEqual(config.listen, { host: '127.0.0.1', port: 8787 })
   assert.equal(config.store.path, resolve('homing-data'))
   assert.equal(config.store.retentionMs, 30 * 86_400_000)
-  assert.deepEqual(config.limits.tenant, { concurrency: null, requestsPerMinute: null })
+  assert.deepEqual(config.limits.tenant, { concurrency: null, requestsPerMinute: null, tokensPerMinute: null, tokensCounted: 'uncached' })
   assert.equal(config.limits.bodyBytes, 32 * 2 ** 20)
   assert.deepEqual([config.streamCommitAfterMs, config.shutdownGraceMs], [15_000, 30_000])
   assert.deepEqual(config.admin, { keys: [], required: false })
   assert.deepEqual(config.backends[0], {
     id: '127.0.0.1:9001', url: 'http://127.0.0.1:9001', protocol: 'auto', key: null, headers: {}, models: null,
-    contextTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null, prewarm: { enabled: null, tokensPerMinute: 120_000 },
+    contextTokens: null, maxInFlightTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null, prewarm: { enabled: null, tokensPerMinute: 120_000 },
   })
+})
+
+test("'none' lifts a bound, also where its default is one", () => {
+  const { store, tenants } = loadConfig({
+    text: `
+store: { memory: true, retention_days: none }
+limits: { concurrency: 4, requests_per_minute: 60, tokens_per_minute: 1000 }
+tenants: [{ id: a, keys: [k], limits: { concurrency: none, requests_per_minute: none, tokens_per_minute: none } }]
+`,
+    env: {},
+  })
+  assert.equal(store.retentionMs, null)
+  assert.deepEqual(tenants[0]!.limits, { concurrency: null, requestsPerMinute: null, tokensPerMinute: null, tokensCounted: 'uncached' })
 })
 
 const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] = [
@@ -130,13 +149,24 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['no model', 'backends: [{ url: "http://h:1", models: {} }]', '1 backends[0].models: names no model; leave it out to offer all'],
   ['a context of nothing', 'backends: [{ url: "http://h:1", context_tokens: 0 }]',
     '1 backends[0].context_tokens: expected a whole number, 1 or more, but got 0'],
+  ['a ceiling of nothing', 'backends: [{ url: "http://h:1", max_inflight_tokens: 0 }]',
+    '1 backends[0].max_inflight_tokens: expected a whole number, 1 or more, but got 0'],
+  ['a budget that is no number', `${BACKEND}limits: { tokens_per_minute: 50k }`,
+    '2 limits.tokens_per_minute: expected a whole number, 1 or more, but got a string'],
+  ['a misspelt budget of a tenant', 'tenants:\n  - { id: a, keys: [k], limits: { token_per_minute: 5 } }',
+    "2 tenants[0].limits.token_per_minute: unknown key; did you mean 'tokens_per_minute'?"],
+  ['tokens counted in an unknown way', `${BACKEND}limits: { tokens_counted: uncashed }`,
+    "2 limits.tokens_counted: 'uncashed' is not one of uncached, all; did you mean 'uncached'?"],
+  ['durability of a store in memory', `${BACKEND}store: { memory: true, synchronous: full }`,
+    '2 store.synchronous: has no meaning in memory'],
+  ['memory for nothing', `${BACKEND}memory: { receipts: 0 }`, '2 memory.receipts: expected a whole number, 1 or more, but got 0'],
   ['a ca without TLS, that is not there', 'backends: [{ url: "https://h:1", ca: /nonexistent/ca.pem }]',
     "1 backends[0].ca: cannot read '/nonexistent/ca.pem': ENOENT: no such file or directory, open '/nonexistent/ca.pem'"],
   ['backends as a mapping', 'backends: { url: "http://h:1" }', '1 backends: expected a list, but got a mapping'],
   ['a backend as text', 'backends: ["http://h:1"]',
-    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, timeouts, ca, prewarm, but got a string'],
+    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
-    'policy, chunked_prefill, stream_commit_after, shutdown_grace, log, but got a list'],
+    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
     '1 listen: 0.0.0.0 can be reached from other machines and there are no tenants; ' +
     "configure tenants, or serve everybody with 'open: true' (--open)"],

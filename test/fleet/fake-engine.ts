@@ -40,7 +40,7 @@ export async function fakeEngine(answers: Answers, otherwise: number | string = 
 
 export function backendConfig(url: string, over: Partial<BackendConfig> = {}): BackendConfig {
   return {
-    id: new URL(url).host, url, protocol: 'auto', key: null, headers: {}, models: null, contextTokens: null,
+    id: new URL(url).host, url, protocol: 'auto', key: null, headers: {}, models: null, contextTokens: null, maxInFlightTokens: null,
     timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null, ...over,
   }
 }

@@ -39,16 +39,79 @@ for (const [name, text, running, waiting] of PAGES) {
     const { metrics, backend, page } = probe()
     page.text = text
     await metrics.round()
-    assert.deepEqual(metrics.load(backend), { running, waiting, observedAtMs: 1000 })
+    const found = metrics.page(backend)!
+    assert.deepEqual([found.running, found.waiting, found.observedAtMs], [running, waiting, 1000])
   })
 }
+
+test('cache, computed tokens and finished requests are read where an engine tells them', async () => {
+  const { metrics, backend, page } = probe()
+  const read = async (text: string) => {
+    page.text = text
+    await metrics.round()
+    const { cacheUsage, computedTokens, finishedRequests } = metrics.page(backend)!
+    return [cacheUsage, computedTokens, finishedRequests]
+  }
+  assert.deepEqual(await read('vllm:num_requests_running{engine="0"} 1\nvllm:kv_cache_usage_perc{engine="0"} 0.5\nvllm:kv_cache_usage_perc{engine="1"} 0.25\n' +
+    'vllm:prompt_tokens_by_source_total{engine="0",source="local_compute"} 900\nvllm:prompt_tokens_by_source_total{engine="0",source="local_cache_hit"} 50\n' +
+    'vllm:request_success_total{finished_reason="stop"} 3\nvllm:request_success_total{finished_reason="length"} 4\n'), [0.375, 900, 7])
+  assert.deepEqual(await read('vllm:num_requests_running 1\nvllm:prompt_tokens_total 900\n'), [null, null, null], 'an older vLLM counts cached tokens too')
+  assert.deepEqual(await read('sglang:num_running_reqs 1\nsglang:token_usage 0.1\nsglang:prompt_tokens_total 100\nsglang:cached_tokens_total 30\nsglang:num_requests_total 5\n'), [0.1, 70, 5])
+  assert.deepEqual(await read('llamacpp:requests_processing 1\nllamacpp:prompt_tokens_total 40\n'), [null, 40, null])
+})
+
+test('a page that could be read before and cannot now is told once each time, and asked for again', async () => {
+  const backend = new LiveBackend(backendConfig('http://a:1'), 0)
+  backend.healthy = true
+  let answers = true
+  const told: string[] = []
+  const metrics = new MetricsProbe({
+    backends: () => [backend],
+    get: () => answers ? Promise.resolve({ status: 200, headers: {}, text: 'llamacpp:requests_processing 1\n' }) : Promise.reject(new Error('reset')),
+    nowMs: () => 0, after: () => () => undefined, random: () => 0.5, onRestart: () => undefined,
+    reader: { asked: () => told.push('asked'), answered: () => told.push('answered') }, onUnread: () => told.push('unread'),
+  })
+  for (answers of [true, false, true]) await metrics.round()
+  assert.deepEqual(told, ['asked', 'answered', 'asked', 'unread', 'asked', 'answered'])
+})
+
+test('backends are read every two seconds or so, each at its own moment', async () => {
+  const backends = Array.from({ length: 50 }, (_, index) => Object.assign(new LiveBackend(backendConfig(`http://a:${index + 1}`), index), { healthy: true }))
+  const clock = { ms: 0 }
+  const tasks: (() => void)[] = []
+  const asked: number[] = []
+  let seed = 1
+  const metrics = new MetricsProbe({
+    backends: () => backends,
+    get: () => {
+      asked.push(clock.ms)
+      return Promise.resolve({ status: 200, headers: {}, text: 'llamacpp:requests_processing 1\n' })
+    },
+    nowMs: () => clock.ms, random: () => (seed = (seed * 16807) % 2147483647) / 2147483647, onRestart: () => undefined,
+    after: (ms, task) => {
+      tasks.push(() => {
+        clock.ms += ms
+        task()
+      })
+      return () => undefined
+    },
+  })
+  metrics.start()
+  while (clock.ms < 20_000) {
+    tasks.shift()!()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.ok(asked.length > 400 && asked.length < 560, `${asked.length} pages of 50 backends in 20 s`)
+  const together = Math.max(...new Map(asked.map((ms) => [ms, asked.filter((other) => other === ms).length])).values())
+  assert.ok(together < 15, `${together} at once`)
+})
 
 test('a backend without a readable page has no load and is asked again only after a minute', async () => {
   const { metrics, backend, page, clock, asked } = probe()
   page.status = 501
   await metrics.round()
   await metrics.round()
-  assert.deepEqual([metrics.load(backend), asked.count], [null, 1])
+  assert.deepEqual([metrics.page(backend), asked.count], [null, 1])
   clock.ms += 60_000
   await metrics.round()
   assert.equal(asked.count, 2)
@@ -71,7 +134,7 @@ test('a backend that is not healthy is not asked, and one that left is forgotten
   assert.equal(asked.count, 1)
   backends.length = 0
   await metrics.round()
-  assert.equal(metrics.load(backend), null)
+  assert.equal(metrics.page(backend), null)
 })
 
 test('a counter that falls, another start time or start header is a restart; a counter that grows is none', async () => {

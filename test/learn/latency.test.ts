@@ -93,13 +93,16 @@ describe('LatencyModel', () => {
 describe('SpeedFactor', () => {
   it('starts from the mean of its peers and moves to its own level with its first answers', () => {
     const level = { sum: 0, count: 0 }
-    const peer = new SpeedFactor(level)
-    for (let n = 0; n < 50; n++) peer.observe(4)
-    const fresh = new SpeedFactor(level)
+    const shape = new RelativeRegression([{ value: 1, deviation: 0 }])
+    const one = Float64Array.of(1)
+    const factor = () => new SpeedFactor(shape, level)
+    const peer = factor()
+    for (let n = 0; n < 50; n++) peer.observe(one, 4)
+    const fresh = factor()
     near(fresh.factor, 4, 0.01)
-    fresh.observe(1)
+    fresh.observe(one, 1)
     assert.ok(fresh.factor > 1.2 && fresh.factor < 4)
-    for (let n = 0; n < 30; n++) fresh.observe(1)
+    for (let n = 0; n < 30; n++) fresh.observe(one, 1)
     near(fresh.factor, 1, 0.1)
   })
 })

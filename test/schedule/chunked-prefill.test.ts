@@ -14,13 +14,13 @@ function piecesOn(fleet: ReturnType<typeof newFleet>, options: { fails?: boolean
   const prefill: PrefillPiece = (backend, promptTokens, signal) =>
     new Promise((resolve) => {
       signal?.addEventListener('abort', () => resolve(null))
-      const cachedTokens = options.caches === false ? 0 : have
-      const ms = (promptTokens - cachedTokens) / TOKENS_PER_MS
       computed.push({
         backend: backend.id,
         promptTokens,
         done: () => {
+          const cachedTokens = options.caches === false ? 0 : have
           have = promptTokens
+          const ms = (promptTokens - cachedTokens) / TOKENS_PER_MS
           resolve(options.fails === true ? null : { promptTokens, cachedTokens, ms })
         },
       })

@@ -36,7 +36,7 @@ export function backendAt(index: number, changes: Partial<FakeBackend> = {}): Fa
     models: new Map([['m', { name: 'm', served: 'm', contextTokens: null }]]),
     healthy: true, draining: false, probed: true, trouble: null,
     config: {
-      id, url: '', protocol: 'auto', key: null, headers: {}, models: null, contextTokens: null, ca: null,
+      id, url: '', protocol: 'auto', key: null, headers: {}, models: null, contextTokens: null, maxInFlightTokens: null, ca: null,
       timeouts: { connectMs: 1, idleMs: 1, firstTokenMs: null },
     },
     ...changes,

@@ -230,6 +230,8 @@ describe('Placement', () => {
     ['a fleet that is down', 'no_backend_available', [{ healthy: false }, { draining: true }], {}],
     ['an empty fleet', 'model_not_found', [], {}],
     ['a prompt that fits nowhere', 'context_length_exceeded', [{ models: new Map([['m', { name: 'm', served: 'm', contextTokens: 1000 }]]) }], { promptTokens: 5000 }],
+    ['a picture that no backend of the model can see', 'unsupported_item', [{ vision: false }, { vision: false }], { needsVision: true }],
+    ['a picture while the backend that can see is down', 'no_backend_available', [{ vision: false }, { vision: true, healthy: false }], { needsVision: true }],
     ['a turn that every backend has failed', 'no_backend_available', [{}], { exclude: new Set(['a']) }],
   ]
   for (const [what, code, fleet, change] of REFUSALS) {

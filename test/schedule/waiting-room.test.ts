@@ -107,11 +107,35 @@ describe('The waiting room', () => {
     const stalled = scheduler.place(other)
     await advance(10)
     start(other, await stalled)
-    const seen = watch(scheduler.place(requestFor(words('x', 102))))
     await advance(2000)
-    assert.equal(seen.decision, null)
+    const seen = watch(scheduler.place(requestFor(words('x', 102))))
+    await advance(1000)
+    assert.equal(seen.decision, null, 'late already: nobody knows when it will be free')
     await advance(13_000)
     assert.equal(seen.decision!.ranked[0]!.backend.id, 'b')
+  })
+
+  it('sends the next turn while the first token of the one before is on its way', async () => {
+    const { scheduler, ledger, start, finish, advance } = newFleet([backendAt(0)], { waiting: true })
+    // a first token of next to nothing takes 20 ms: it is the way there and back
+    for (let i = 0; i < 60; i++) {
+      const request = requestFor(words(`w${i}`, i % 3 === 0 ? 20 : 1), { promptTokens: i % 3 === 0 ? 10_240 : 64 })
+      const placing = scheduler.place(request)
+      await advance(10)
+      finish(start(request, await placing), i % 3 === 0 ? 20 + 1280 : 20 + 8, 0)
+    }
+    const first = requestFor(words('first', 40))
+    const opening = scheduler.place(first)
+    await advance(10)
+    const running = start(first, await opening)
+    const seen = watch(scheduler.place(requestFor(words('next', 40))))
+    const predictedMs = 1000 * running.decision.ranked[0]!.prefillSeconds
+    await advance(predictedMs - 200)
+    assert.equal(seen.decision, null)
+    await advance(200)
+    assert.notEqual(seen.decision, null)
+    assert.equal(ledger.beforeFirstToken(0), 1)
+    finish(running, 2580, 0)
   })
 
   it('lets nobody wait past the bound: then the turn goes into the cheapest queue', async () => {
