@@ -345,7 +345,8 @@ export async function startGateway(config: Config, options: { readonly version: 
   )
   const prefixGroups = new PrefixGroups(index, { nowMs: wallMs, maxGroups: BOUNDS.prefixGroups })
   const prewarmTurns = new PrewarmTurns({
-    groupOf: (request) => prefixGroups.observe(request, request.homeBackendId === null, registry.list()),
+    groupOf: (request, leastSessions) =>
+      prefixGroups.observe(request, request.homeBackendId === null, registry.list(), leastSessions),
     prewarmer,
     account: prewarmAccount,
     foresight,

@@ -18,8 +18,11 @@ export type PrewarmTurnPorts = {
   readonly prewarmer: Pick<Prewarmer<PrewarmPrompt>, 'turnBegins' | 'turnMoved' | 'lost'>
   readonly account: Pick<PrewarmAccount, 'dispatched' | 'settle' | 'emptied'>
   readonly foresight: Pick<Foresight<PrewarmPrompt>, 'began' | 'ended' | 'dropped' | 'lost' | 'shared'>
-  /** To be told of every turn before its blocks are entered. Null: its prompt begins as no other session's. */
-  readonly groupOf: (request: SchedulingRequest) => { readonly hash: string; readonly chain: BlockChain; readonly sessions: number } | null
+  /** To be told of every turn before its blocks are entered. The longest prefix that it shares with so many sessions. */
+  readonly groupOf: (
+    request: SchedulingRequest,
+    leastSessions: number,
+  ) => { readonly hash: string; readonly chain: BlockChain } | null
   readonly waitSeconds: (backendIndex: number) => number
   readonly charactersPerToken: (model: string) => number
   readonly itemCharacters: (item: ConversationItem) => number
@@ -38,13 +41,13 @@ export class PrewarmTurns {
   begins(turn: ResolvedTurn, request: SchedulingRequest, { backend }: RankedBackend): void {
     const { prewarmer, account, foresight, waitSeconds, isWanted } = this.#ports
     const key = keyOf(turn)
-    const group = this.#ports.groupOf(request)
+    const group = this.#ports.groupOf(request, HOT_SESSIONS)
     prewarmer.turnBegins(key, backend.index)
     account.dispatched(request.chain, backend.index)
     if (!isWanted(turn.tenant, turn.model)) return
     const prompt = promptOf(turn, [], request.protocol)
     foresight.began({ key, request: this.#next(request, request.chain, backend), prompt, home: backend }, waitSeconds(backend.index))
-    if (group === null || group.sessions < HOT_SESSIONS || request.homeBackendId !== null) return
+    if (group === null || request.homeBackendId !== null) return
     // another session like this one: where would the next go?
     const share = Math.min(1, (group.chain.length * group.chain.blockCharacters) / request.chain.totalCharacters)
     foresight.shared(`prefix ${group.hash}`, { ...this.#next(request, group.chain, null), sessionId: group.hash }, { ...prompt, share })

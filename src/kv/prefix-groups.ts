@@ -43,12 +43,13 @@ export class PrefixGroups {
 
   /**
    * A turn is sent; to be called before its blocks are entered. `isNew`: its session was never answered. Returns the
-   * longest group that its prompt begins with.
+   * longest group of at least `leastSessions` that its prompt begins with.
    */
   observe(
     turn: { readonly tenant: string; readonly model: string; readonly sessionId: string; readonly chain: BlockChain },
     isNew: boolean,
     backends: readonly { readonly index: number }[],
+    leastSessions = 2,
   ): PrefixGroup | null {
     const { tenant, model, sessionId, chain } = turn
     if (isNew) {
@@ -56,14 +57,16 @@ export class PrefixGroups {
       for (const { index } of backends) shared = Math.max(shared, this.#index.cachedBlocks(chain, index))
       if (shared >= LEAST_BLOCKS) this.#enter(tenant, model, prefixOf(chain, Math.min(shared, MOST_BLOCKS)))
     }
-    let longest: Entry | null = null
+    let longest: PrefixGroup | null = null
     for (const group of this.#groups.values()) {
       if (!startsWith(chain, group.chain)) continue
       mark(group.bits, sessionId)
       group.lastUseMs = this.#nowMs()
-      if (longest === null || group.chain.length > longest.chain.length) longest = group
+      if (longest !== null && group.chain.length <= longest.chain.length) continue
+      const seen = shown(group)
+      if (seen.sessions >= leastSessions) longest = seen
     }
-    return longest === null ? null : shown(longest)
+    return longest
   }
 
   /** Those of at least two sessions, the most sessions first. */
