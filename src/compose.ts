@@ -54,7 +54,7 @@ import { createAffinityRouter } from './affinity.ts'
 import type { Receipt } from './model/receipt.ts'
 import { Ids } from './ids.ts'
 import { ReceiptBook } from './receipt-book.ts'
-import { estimateRequest } from './scheduling-request.ts'
+import { estimateRequest, priorityOf } from './scheduling-request.ts'
 import { createPolicy } from './schedule/policies/catalogue.ts'
 import { Scheduler } from './schedule/scheduler.ts'
 import { cacheReportCounter, prewarmCounters } from './cache-totals.ts'
@@ -70,6 +70,7 @@ import { Foresight } from './upstream/prewarm-foresight.ts'
 import { prewarmRequest, type PrewarmPrompt } from './upstream/prewarm-request.ts'
 import { Prewarmer } from './upstream/prewarm.ts'
 import { ReturnGaps } from './upstream/return-gaps.ts'
+import { hintsSent, PREWARM_PRIORITY, retentionHints } from './upstream/retention-hints.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 import { newResource } from './wire/response-resource.ts'
 
@@ -305,7 +306,9 @@ export async function startGateway(config: Config, options: { readonly version: 
         const asked = served === undefined ? null : prewarmRequest(prompt, backend, served)
         if (asked === null) return null
         const signal = new Cancellation()
-        void prefill({ ...asked, backend, requestId: ids.next('prewarm'), signal }, dispatchPorts).then((result) => {
+        const hinted = { tenant: request.tenant, sessionId: request.sessionId, priority: PREWARM_PRIORITY }
+        const body = { ...asked.body, ...retentionHints(backend, hinted).fields }
+        void prefill({ ...asked, body, backend, requestId: ids.next('prewarm'), signal }, dispatchPorts).then((result) => {
           if (signal.aborted) return
           if (result === null) handler.failed()
           else handler.done({ ...result.usage, ttftMs: result.ms })
@@ -366,7 +369,9 @@ export async function startGateway(config: Config, options: { readonly version: 
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
     prefill: (turn, backend, protocol, share, signal) => {
       prewarmTurns.pieceBegins(turn, backend)
-      return prefillPrompt(turn, share, { backend, protocol, signal }, dispatchPorts)
+      const { tenant, session } = turn
+      const { fields } = retentionHints(backend, { tenant, sessionId: session.id, priority: priorityOf(turn.body) })
+      return prefillPrompt({ ...turn, body: { ...turn.body, ...fields } }, share, { backend, protocol, signal }, dispatchPorts)
     },
     release: (decision) => scheduler.release(decision),
     begin: (decision, choice, request, turn) => {
@@ -526,6 +531,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         others_wait_seconds: Math.round(othersSeconds * 1000) / 1000,
         cached_blocks: index.blocks(backend.index),
         prewarm_tokens_per_minute: prewarmAllowance(backend),
+        hints: hintsSent(backend),
       }
     },
     receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,

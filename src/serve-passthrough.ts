@@ -65,7 +65,15 @@ async function placeAndRelay(
     'x-homing-reason': decision.reason,
   }))
   const result = await dispatch(
-    { decision, model: asked.model, requestId: asked.requestId, protocolFor: () => 'chat', signal: abort },
+    {
+      decision,
+      model: asked.model,
+      requestId: asked.requestId,
+      protocolFor: () => 'chat',
+      signal: abort,
+      // an embedding keeps nothing that could be found again
+      ...(asked.endpoint === 'completions' && { hinted: { tenant: asked.tenant, sessionId: asked.requestId, priority: 0 } }),
+    },
     relay,
     sink,
     {

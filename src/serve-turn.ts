@@ -46,6 +46,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     piecesTokens += done.usage.promptTokens - (done.usage.cachedTokens ?? done.usage.promptTokens)
     return { ...done.usage, ms: done.ms }
   }
+  const hinted = { tenant: turn.tenant, sessionId: resolved.session.id, priority: request.priority ?? 0 }
   let decision: Decision | null = null
   let current: RankedBackend | null = null
   let loadAtDispatch = IDLE
@@ -55,7 +56,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     let begun = false
     try {
       return await dispatch(
-        { decision: placed, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort },
+        { decision: placed, model: turn.model, requestId: turn.requestId, protocolFor, signal: abort, hinted },
         relay,
         sink,
         {

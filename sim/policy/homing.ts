@@ -4,6 +4,7 @@
  * of the caches, as KV events without delay would give. A block of the trace is a block of the chain; an answer's
  * blocks follow its prompt's, as in the gateway.
  */
+import { BACKEND_DEFAULTS } from '../../src/config/backend.ts'
 import { BlockIndex } from '../../src/kv/block-index.ts'
 import { CacheCalibration } from '../../src/kv/calibration.ts'
 import { EngineLoad, type EngineLoadOptions } from '../../src/fleet/engine-load.ts'
@@ -343,14 +344,11 @@ export const homingExact: Policy = {
   create: (context) => build(context, { exact: true }),
 }
 
-/** Half of what an engine of 8,000 tokens a second computes in a minute. */
-const PREWARM_TOKENS_PER_MINUTE = 240_000
-
 export const homingPrewarm: Policy = {
   name: 'homing-prewarm',
   kind: 'homing',
   rule: 'homing, which computes prefixes ahead where it has idle capacity',
-  create: (context) => build(context, { prewarmTokensPerMinute: PREWARM_TOKENS_PER_MINUTE }),
+  create: (context) => build(context, { prewarmTokensPerMinute: BACKEND_DEFAULTS.prewarmTokensPerMinute }),
 }
 
 export const homingWith = (name: string, rule: string, options: HomingOptions): Policy => ({

@@ -8,8 +8,9 @@ import { ConfigError } from './problem.ts'
 import type { ConfigProblem } from './problem.ts'
 import { duration, identifier, integer, oneOf, orNone, secret, text, truth } from './values.ts'
 
-const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'max_inflight_tokens', 'timeouts', 'ca', 'prewarm']
+const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'max_inflight_tokens', 'timeouts', 'ca', 'prewarm', 'hints']
 const PREWARM_KEYS = ['enabled', 'tokens_per_minute']
+const HINT_KEYS = ['priority', 'cache_salt', 'session_header']
 const TIMEOUT_KEYS = ['connect', 'idle', 'first_token']
 
 export const BACKEND_DEFAULTS = {
@@ -45,6 +46,7 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
     const url = section.required('url', backendUrl)
     const times = new Section(section.raw('timeouts') ?? {}, place.at('timeouts'), TIMEOUT_KEYS)
     const prewarm = new Section(shortPrewarm(section.raw('prewarm')), place.at('prewarm'), PREWARM_KEYS)
+    const hints = new Section(section.raw('hints') ?? {}, place.at('hints'), HINT_KEYS)
     const config = {
       protocol: section.read<BackendConfig['protocol']>(
         'protocol', oneOf('chat', 'responses', 'auto'), BACKEND_DEFAULTS.protocol,
@@ -60,6 +62,11 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
         firstTokenMs: times.read<number | null>('first_token', orNone(duration(1)), BACKEND_DEFAULTS.firstTokenMs),
       },
       ca: section.read<string | null>('ca', certificate(origin.folder), null),
+      hints: {
+        priority: hints.read('priority', truth, false),
+        cacheSaltKey: hints.read<string | null>('cache_salt', secret(origin.env), null),
+        sessionHeader: hints.read<string | null>('session_header', headerName, null),
+      },
       prewarm: {
         enabled: prewarm.read<boolean | null>('enabled', truth, null),
         tokensPerMinute: prewarm.read('tokens_per_minute', integer(1), BACKEND_DEFAULTS.prewarmTokensPerMinute),
@@ -87,6 +94,14 @@ export function parseBackend(value: unknown): BackendConfig {
   return backend
 }
 
+const headerName: Reader<string> = (value, place) => {
+  const name = text(value, place)?.toLowerCase()
+  if (name === undefined) return undefined
+  // RFC 9110 token.
+  if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name)) return place.problem('is not a header name')
+  return RESERVED_HEADERS.has(name) ? place.problem('is set by Homing itself') : name
+}
+
 function headersReader(origin: Origin): Reader<Readonly<Record<string, string>>> {
   const readValue = secret(origin.env)
   return (value, place) => {
@@ -94,10 +109,8 @@ function headersReader(origin: Origin): Reader<Readonly<Record<string, string>>>
     const headers: Record<string, string> = {}
     for (const [given, content] of Object.entries(value)) {
       const name = given.toLowerCase()
-      // RFC 9110 token.
-      if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name)) place.at(given).problem('is not a header name')
-      else if (RESERVED_HEADERS.has(name)) place.at(given).problem('is set by Homing itself')
-      else if (headers[name] !== undefined) place.at(given).problem('is given twice')
+      if (headerName(given, place.at(given)) === undefined) continue
+      if (headers[name] !== undefined) place.at(given).problem('is given twice')
       else headers[name] = readValue(content, place.at(given)) ?? ''
     }
     return headers

@@ -17,6 +17,13 @@ export type BackendConfig = {
   readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly firstTokenMs: number | null }
   /** PEM text of an own certificate authority. */
   readonly ca: string | null
+  /** What the engine may be told about keeping prefixes; left out: nothing. */
+  readonly hints?: {
+    readonly priority: boolean
+    /** Key of the HMAC that makes a tenant's salt. */
+    readonly cacheSaltKey: string | null
+    readonly sessionHeader: string | null
+  }
   /** Whether prefixes may be computed ahead there; `enabled` null: on engines that are run by whoever uses them. */
   readonly prewarm?: { readonly enabled: boolean | null; readonly tokensPerMinute: number }
 }

@@ -20,6 +20,7 @@ import type { Connections } from './connections.ts'
 import { openExchange, type Exchange, type ExchangePorts, type FailureKind } from './exchange.ts'
 import type { ClientSink } from './client-sink.ts'
 import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
+import { retentionHints, withFields, type HintedTurn } from './retention-hints.ts'
 
 export type Failover = { readonly backendId: string; readonly why: string }
 
@@ -60,6 +61,8 @@ export type DispatchRequest = {
   /** The protocol that each backend would be spoken to. */
   readonly protocolFor: (backend: Backend) => Protocol
   readonly signal: CancelSignal
+  /** Whose turn it is, for backends that take hints about keeping its prefix. */
+  readonly hinted?: HintedTurn
 }
 
 /** Errors are HomingErrors: nothing was answered and nothing is visible. */
@@ -94,6 +97,8 @@ export async function dispatch(
       firstOutputAtMs: null as number | null,
       lastOutputAtMs: null as number | null,
     }
+    const hints = request.hinted === undefined ? null : retentionHints(backend, request.hinted)
+    if (hints !== null) rendered = { ...rendered, body: withFields(rendered.body, hints.fields), headers: hints.headers }
     const attempt = await runAttempt(request, rendered, backend, relay, sink, inFlight, timing, ports)
     if (attempt.kind !== 'failed') {
       if (attempt.kind === 'answered' && relay.ended?.status !== 'failed') ports.report(backend, 'ok')
@@ -238,6 +243,7 @@ function runAttempt(
         onFailure: failure,
       },
       ports,
+      rendered.headers,
     )
   })
 }

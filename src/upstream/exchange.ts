@@ -50,6 +50,8 @@ const CONNECT_CODES = new Set([
   'CERT_HAS_EXPIRED',
 ])
 
+const NO_HEADERS = {}
+
 export function openExchange(
   connection: Connection,
   backend: Backend,
@@ -58,6 +60,7 @@ export function openExchange(
   requestId: string,
   handler: ExchangeHandler,
   ports: ExchangePorts,
+  ownHeaders: Readonly<Record<string, string>> = NO_HEADERS,
 ): Exchange {
   const { timeouts, key, headers } = backend.config
   let controller: Dispatcher.DispatchController | null = null
@@ -93,6 +96,7 @@ export function openExchange(
         accept: 'text/event-stream',
         'x-request-id': requestId,
         ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+        ...ownHeaders,
         ...headers,
       },
       body,

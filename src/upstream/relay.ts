@@ -9,7 +9,11 @@ import type { Backend, Protocol, ServedModel } from '../model/backend.ts'
 import type { ConversationItem } from '../model/item.ts'
 import type { Usage } from '../model/usage.ts'
 
-export type BackendRequest = { readonly path: string; readonly body: string | Buffer }
+export type BackendRequest = {
+  readonly path: string
+  readonly body: string | Buffer
+  readonly headers?: Readonly<Record<string, string>>
+}
 
 export type RelayEnd = {
   readonly status: 'completed' | 'incomplete' | 'failed'

@@ -37,6 +37,7 @@ backends:
     max_inflight_tokens: 200000
     timeouts: { connect: 500ms, idle: 1m, first_token: 90s }
     prewarm: { enabled: true, tokens_per_minute: 5000 }
+    hints: { priority: true, cache_salt: env:BACKEND_KEY, session_header: X-Session-Id }
 admin: { keys: [env:HOMING_ADMIN_KEY] }
 limits: { body_bytes: 1MiB, items: 50, depth: 9, requests_per_minute: 600, tokens_per_minute: 50000 }
 memory: { block_index_bytes: 64MiB, receipts: 500 }
@@ -61,6 +62,7 @@ log: { level: warn }
       id: 'a', url: 'http://127.0.0.1:9001', protocol: 'chat', key: 'b-key', headers: { 'x-team': 'search' },
       models: { qwen: 'Qwen/Qwen3-32B' }, contextTokens: 32_768, maxInFlightTokens: 200_000,
       timeouts: { connectMs: 500, idleMs: 60_000, firstTokenMs: 90_000 }, ca: null, prewarm: { enabled: true, tokensPerMinute: 5000 },
+      hints: { priority: true, cacheSaltKey: 'b-key', sessionHeader: 'x-session-id' },
     }],
     admin: { keys: ['root-key'], required: true },
     limits: {
@@ -88,6 +90,7 @@ test('without a file the defaults hold, and rates and concurrency are off', () =
   assert.deepEqual(config.backends[0], {
     id: '127.0.0.1:9001', url: 'http://127.0.0.1:9001', protocol: 'auto', key: null, headers: {}, models: null,
     contextTokens: null, maxInFlightTokens: null, timeouts: { connectMs: 2000, idleMs: 60_000, firstTokenMs: null }, ca: null, prewarm: { enabled: null, tokensPerMinute: 120_000 },
+    hints: { priority: false, cacheSaltKey: null, sessionHeader: null },
   })
 })
 
@@ -164,7 +167,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
     "1 backends[0].ca: cannot read '/nonexistent/ca.pem': ENOENT: no such file or directory, open '/nonexistent/ca.pem'"],
   ['backends as a mapping', 'backends: { url: "http://h:1" }', '1 backends: expected a list, but got a mapping'],
   ['a backend as text', 'backends: ["http://h:1"]',
-    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, but got a string'],
+    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, hints, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
     'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
