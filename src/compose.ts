@@ -315,7 +315,9 @@ export async function startGateway(config: Config, options: { readonly version: 
         })
         return { cancel: () => signal.abort() }
       },
-      learn: ({ request }, backend, expectedCachedTokens, { promptTokens, cachedTokens, ttftMs }) =>
+      learn: ({ request }, backend, expectedCachedTokens, { promptTokens, cachedTokens, ttftMs }) => {
+        // beside turns, or where the engine hides what it computed, its time says nothing of its speed
+        if (cachedTokens === null || ledger.runningCount(backend.index) > 0) return
         latency.observe({
           backend,
           model: request.model,
@@ -331,7 +333,8 @@ export async function startGateway(config: Config, options: { readonly version: 
           decodeMs: null,
           inFlightAtDispatch: 0,
           queuedTokensAtDispatch: 0,
-        }),
+        })
+      },
       nowMs,
       after: systemAfter,
     },
