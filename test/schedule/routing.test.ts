@@ -68,6 +68,26 @@ const SCENARIOS: readonly Scenario[] = [
     picks: 'ccc', reasons: ['only-candidate', 'shared-prefix', 'shared-prefix'],
   },
   {
+    title: 'what two sessions share holds the second where the first is, be there a short queue',
+    fleet: [{}, {}],
+    turns: [
+      { says: [...words('sys', 20), 'one'], change: { exclude: new Set(['b']) } },
+      busy({ says: words('y', 8), change: { exclude: new Set(['b']) } }),
+      { says: [...words('sys', 20), 'two', 'two'] },
+    ],
+    picks: 'aaa',
+  },
+  {
+    title: 'what many sessions share pins nobody: the next one goes where no queue is',
+    fleet: [{}, {}],
+    turns: [
+      ...Array.from({ length: 12 }, (_, session) => ({ says: [...words('sys', 20), `s${session}`], change: { exclude: new Set(['b']) } })),
+      busy({ says: words('y', 8), change: { exclude: new Set(['b']) } }),
+      { says: [...words('sys', 20), 'new', 'new'] },
+    ],
+    picks: 'aaaaaaaaaaaaab',
+  },
+  {
     title: 'a dead or draining backend gets nothing, be it home',
     fleet: [{ healthy: false }, { draining: true }, {}],
     turns: [{ says: words('x', 4), change: { homeBackendId: 'a' } }, talk('x', 6)],
