@@ -96,7 +96,7 @@ test('flags that cannot be used are refused with what would do', async () => {
     [['--profile', 'fast'], /unknown profile 'fast'; there are: prefill-fifo, realistic/],
     [['--rate', 'x'], /--rate must be a positive number/],
     [['--fault', 'die:9@5'], /backends count from 0 to 7/],
-    [['--fault', 'burn:1@5'], /die, restart or stall/],
+    [['--fault', 'burn:1@5'], /die, restart, stall or slow/],
   ] as const) {
     const { code, err } = await homing(TRACE, ...args)
     assert.equal(code, 2)
