@@ -35,7 +35,7 @@ export const replay: Command = {
       type: 'string',
       multiple: true,
       value: 'KIND:BACKEND@S[+S]',
-      help: 'die, restart or stall, from when and how long (s)',
+      help: 'die, restart, stall or slow, from when and how long (s)',
     },
     report: { type: 'string', value: 'FILE', help: 'write a self-contained HTML report' },
     json: { type: 'boolean', help: 'print figures as JSON instead of a table' },

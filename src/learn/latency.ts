@@ -87,7 +87,7 @@ export class LatencyModel {
     return this.#latency(backendIndex, model).stepErrors.summary()
   }
 
-  /** A restarted backend may be another machine: its speed is learned anew from where it was. */
+  /** A restarted backend may be another machine: its speed is learned anew, from its peers' mean. */
   forget(backendIndex: number): void {
     for (const { backends } of this.#models.values()) {
       backends[backendIndex]?.speed.unsettle()

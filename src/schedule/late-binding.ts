@@ -169,9 +169,10 @@ export class LateBinding {
     const leastServed = this.room.leastServed(now)
     this.#planned.length = 0
     let looked = 0
+    const window = Math.min(WINDOW, Math.ceil(WINDOW_CELLS / Math.max(1, this.#ports.fleet.list().length)))
     for (const turn of this.room.turns) {
       if (now < turn.notBeforeMs || !this.#undecided(turn)) continue
-      if (++looked > WINDOW) break
+      if (++looked > window) break
       const { assessment } = turn
       if (now - turn.lookedMs >= LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
       assessment.weigh(PRICE)
@@ -367,4 +368,6 @@ const PLANNED = 16
 const PLACES = 4
 /** Turns weighed at each change: the first in the room. More than this many wait only where nothing helps. */
 const WINDOW = 512
+/** Turns times backends weighed at each change: about 1 ms. */
+const WINDOW_CELLS = 16_384
 const LOOK_AGAIN_MS = 1000

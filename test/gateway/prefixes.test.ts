@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { JsonObject } from '../../src/model/json.ts'
-import { eventually, harness } from './support/gateway.ts'
+import { harness } from './support/gateway.ts'
 import { remembers } from './support/scripted-upstream.ts'
 
 const AGENT = 'You read old maps of harbours and write down what each of them says. '.repeat(80)
