@@ -303,7 +303,15 @@ export async function startGateway(config: Config, options: { readonly version: 
       prefillSeconds: (tokens, backend, model) => latency.prefillSeconds(tokens, backend, model),
       send: ({ prompt, request }, backend, handler) => {
         const served = backend.models.get(request.model)
-        const asked = served === undefined ? null : prewarmRequest(prompt, backend, served)
+        let asked
+        try {
+          asked = served === undefined ? null : prewarmRequest(prompt, backend, served)
+        } catch (error) {
+          if (error instanceof HomingError) return null
+          metrics.fallback('prewarm_failed')
+          log.error({ err: error }, 'rendering what is to be computed ahead failed')
+          return null
+        }
         if (asked === null) return null
         const signal = new Cancellation()
         const hinted = { tenant: request.tenant, sessionId: request.sessionId, priority: PREWARM_PRIORITY }

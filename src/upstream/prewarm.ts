@@ -22,6 +22,7 @@ import type { Backend } from '../model/backend.ts'
 import type { Decision, RankedBackend, SchedulingRequest } from '../model/decision.ts'
 import { HomingError } from '../model/error.ts'
 import { prefixOf, type BlockChain } from '../model/turn.ts'
+import { PrewarmBudget } from './prewarm-budget.ts'
 import { PREWARM_RULES, type PrewarmAccount, type PrewarmRule } from './prewarm-account.ts'
 
 /** A prefix that a turn to come will want. `Prompt` is whatever the sender renders it from. */
@@ -98,7 +99,8 @@ export class Prewarmer<Prompt> {
   readonly #account: PrewarmAccount
   readonly #wishes = new Map<string, Wish<Prompt>>()
   readonly #running = new Map<number, Running<Prompt>>()
-  readonly #budgets = new Map<number, { tokens: number; atMs: number }>()
+  readonly #budget: PrewarmBudget
+  readonly #tooDear = new WeakSet<Wish<Prompt>>()
   readonly #pausedUntilMs = new Map<number, number>()
   readonly #counts = new Map(PREWARM_RULES.map((rule) => [rule, newCounts()]))
   #cancelTimer: (() => void) | null = null
@@ -107,6 +109,7 @@ export class Prewarmer<Prompt> {
   constructor(ports: PrewarmPorts<Prompt>, account: PrewarmAccount) {
     this.#ports = ports
     this.#account = account
+    this.#budget = new PrewarmBudget(ports.nowMs)
   }
 
   wish(wish: Wish<Prompt>): void {
@@ -150,7 +153,7 @@ export class Prewarmer<Prompt> {
     running.sent?.cancel()
     this.#settle(running, 0)
     this.#count(running.wish, 'cancelled')
-    this.#wishes.set(running.wish.key, running.wish)
+    if (!this.#wishes.has(running.wish.key)) this.#wishes.set(running.wish.key, running.wish)
     this.#pump()
   }
 
@@ -241,8 +244,9 @@ export class Prewarmer<Prompt> {
       const { backend } = choice
       const missing = missingAt(choice)
       if (isLittle(missing, backend.index) || missing > most || !this.#isIdle(backend, now)) continue
-      if (!this.#spend(backend, missing, now)) {
-        this.#count(wish, 'over_budget')
+      if (!this.#budget.take(backend.index, missing, this.#ports.tokensPerMinute(backend) ?? 0)) {
+        if (!this.#tooDear.has(wish)) this.#count(wish, 'over_budget')
+        this.#tooDear.add(wish)
         continue
       }
       return this.#start(wish, backend, promptTokens - missing, missing, this.#ports.prefillSeconds(missing, backend.index, model))
@@ -252,7 +256,14 @@ export class Prewarmer<Prompt> {
   #start(wish: Wish<Prompt>, backend: Backend, expectedCachedTokens: number, missing: number, seconds: number): void {
     this.#wishes.delete(wish.key)
     const running: Running<Prompt> = {
-      ended: this.#ports.ledger.beside(backend.index), wish, backend, startedMs: this.#ports.nowMs(), expectedCachedTokens, expectedSeconds: seconds, budgeted: missing, sent: null,
+      wish,
+      backend,
+      startedMs: this.#ports.nowMs(),
+      expectedCachedTokens,
+      expectedSeconds: seconds,
+      budgeted: missing,
+      ended: this.#ports.ledger.beside(backend.index),
+      sent: null,
     }
     this.#running.set(backend.index, running)
     running.sent = this.#ports.send(wish, backend, {
@@ -260,7 +271,10 @@ export class Prewarmer<Prompt> {
       failed: () => this.#failed(running),
     })
     if (running.sent !== null) return this.#count(wish, 'sent')
-    if (this.#running.get(backend.index) === running) this.#failed(running)
+    // it cannot be said to this backend, which is no fault of the backend
+    this.#running.delete(backend.index)
+    this.#settle(running, 0)
+    this.#count(wish, 'failed')
   }
 
   #done(running: Running<Prompt>, result: PrewarmResult): void {
@@ -345,22 +359,10 @@ export class Prewarmer<Prompt> {
     return ledger.beforeFirstToken(backend.index) === 0
   }
 
-  #spend(backend: Backend, tokens: number, now: number): boolean {
-    const perMinute = this.#ports.tokensPerMinute(backend) ?? 0
-    const budget = this.#budgets.get(backend.index) ?? { tokens: perMinute, atMs: now }
-    budget.tokens = Math.min(perMinute, budget.tokens + ((now - budget.atMs) / 60_000) * perMinute)
-    budget.atMs = now
-    this.#budgets.set(backend.index, budget)
-    if (budget.tokens < tokens) return false
-    budget.tokens -= tokens
-    return true
-  }
-
   /** It is over: what it did not compute is given back. */
   #settle({ backend, budgeted, ended }: Running<Prompt>, computedTokens: number): void {
     ended(computedTokens)
-    const budget = this.#budgets.get(backend.index)
-    if (budget !== undefined) budget.tokens += Math.max(0, budgeted - computedTokens)
+    this.#budget.giveBack(backend.index, budgeted - computedTokens)
   }
 
   #count({ rule }: Wish<Prompt>, what: keyof PrewarmCounts): void {
