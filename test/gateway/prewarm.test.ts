@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import type { JsonObject } from '../../src/model/json.ts'
 import { eventually, harness, type HarnessOptions } from './support/gateway.ts'
-import { calls, Gate, remembers, type Asked, type Script } from './support/scripted-upstream.ts'
+import { calls, chunk, DONE, Gate, remembers, sseHead, usageChunk, type Asked, type Script } from './support/scripted-upstream.ts'
 
 const LONG = 'Harbours, maps and tides. '.repeat(200)
 const isPrewarm = ({ body }: Asked): boolean => body['max_tokens'] === 1
@@ -130,4 +130,19 @@ test('a Chat conversation is prepared for from its own messages', { timeout: 30_
   const { body } = other.asked[0]!
   assert.deepEqual((body['messages'] as readonly JsonObject[]).slice(0, 3), [...messages, { role: 'assistant', content: 'Yes.' }])
   assert.deepEqual([body['max_tokens'], body['max_completion_tokens'], body['stream']], [1, undefined, true])
+})
+
+test('after an answer with thoughts the conversation is computed at home as it will be without them', { timeout: 30_000 }, async (t) => {
+  const house = await harness(t, { usual: remembers('Yes.') })
+  house.next(async (response) => {
+    await new Promise((resolve) => setTimeout(resolve, 500)) // what takes no time is not computed ahead
+    sseHead(response)
+    response.end(chunk({ reasoning_content: 'Hmm. '.repeat(200) }) + chunk({ content: 'The sea is wide. '.repeat(150) }) + chunk({}, 'stop') + usageChunk(1400, 0, 900) + DONE)
+  })
+  const first = await house.json('/v1/responses', { model: 'm', input: LONG })
+  const home = house.upstreams.find(({ id }) => id === first.headers.get('x-homing-backend'))!
+  await eventually(() => home.asked.length === 2)
+  const { body } = home.asked[1]!
+  assert.equal(body['max_tokens'], 1)
+  assert.deepEqual((body['messages'] as readonly JsonObject[]).map(({ role }) => role), ['user', 'assistant', 'user'])
 })
