@@ -249,7 +249,10 @@ export async function startGateway(config: Config, options: { readonly version: 
         const report = eventsWatch.report(backend)
         return report === null ? [] : [{ backend: backend.id, ...report }]
       }),
-    exactness: () => ({ ...prefixed('tokens_', tokenSource.counts), ...prefixed('residency_', residency.counts) }),
+    exactness: () => ({
+      ...prefixed('tokens_', tokenSource.counts),
+      ...prefixed('residency_', residency.counts),
+    }),
     sizes: () => {
       const { responses, conversations, items, bytes } = store.stats()
       return {

@@ -8,7 +8,8 @@
  *             lower bound (`complete` is false) until the engine restarts or clears its cache.
  *
  * A restart breaks the connection, and may be hidden otherwise. After a break the last applied batch is asked for again:
- * when its bytes differ, it is another publisher. Live batches wait meanwhile (bounded by count and bytes; beyond that they are a gap of their own).
+ * when its bytes differ, it is another publisher. Live batches wait meanwhile, bounded by count and bytes; what is beyond
+ * that is a gap of its own.
  */
 import type { BatchDecoder } from './decode-batch.ts'
 import { MalformedEvents } from './msgpack-cursor.ts'

@@ -12,7 +12,7 @@
  * - the tie is not proven there: tokens of an answered prompt were not found among its blocks (another tokeniser, an
  *   adapter, a salt), or answers contradicted what events said (`tie`, between 0 and 1);
  * - no prefix of the chain is known as tokens; or the backend serves the model under another name;
- * - a turn with this prefix is on its way there: its blocks are about to be stored, and only history knows of it.
+ * - not all of the prefix is held and a turn with it is on its way there: only history knows what is about to be stored.
  * An incomplete picture (events were lost) is a lower bound: the larger of it and history counts.
  *
  * Tiers: tokens that must be brought from host memory or a shared store take `tokens / rate` seconds instead of being
@@ -25,9 +25,6 @@ import { GRAIN_TOKENS } from './token-hash.ts'
 import type { TokenAnchor, TokenAnchors } from './token-anchors.ts'
 
 export const UNKNOWN = -1
-
-/** Tokens per second at which a lower tier hands blocks over. */
-export type TierRates = { readonly cpu: number; readonly store: number }
 
 export type ExactResidencyPorts = {
   readonly watched: (backend: number) => WatchedBackend | undefined
@@ -48,7 +45,7 @@ export type EventsState =
   | 'lost' // the connection broke
 
 export class ExactResidency {
-  readonly counts = { exact: 0, lowerBound: 0, unknown: 0, proven: 0, unproven: 0, agreed: 0, stale: 0 }
+  readonly counts = { exact: 0, bounded: 0, unknown: 0, proven: 0, unproven: 0, agreed: 0, stale: 0 }
   readonly #ports: ExactResidencyPorts
   readonly #ties: Tie[] = []
 
@@ -66,6 +63,10 @@ export class ExactResidency {
       return UNKNOWN
     }
     const held = this.#heldTokens(anchor, backend, watched)
+    if (!held.all && this.#tie(backend.index).coming.has(anchor)) {
+      this.counts.unknown++
+      return UNKNOWN
+    }
     const historyBlocks = this.#ports.history.cachedBlocks(chain, backend.index)
     const beyond = historyBlocks - anchor.blocks
     if (held.all && beyond > 0) {
@@ -76,7 +77,7 @@ export class ExactResidency {
       this.counts.exact++
       return held.counted
     }
-    this.counts.lowerBound++
+    this.counts.bounded++
     return Math.max(held.counted, historyBlocks * (anchor.tokens / anchor.blocks))
   }
 
@@ -193,8 +194,7 @@ export class ExactResidency {
       tie.trust >= LEAST_TRUST &&
       this.#connected(watched) &&
       !this.#silent(tie, watched) &&
-      sameModel(backend, anchor) &&
-      !tie.coming.has(anchor)
+      sameModel(backend, anchor)
     )
   }
 
@@ -221,9 +221,9 @@ export class ExactResidency {
     let counted = onGpu * step
     if (anywhere > onGpu) {
       const prefill = this.#ports.prefillTokensPerSecond(backend.index, anchor.model)
-      const rates = backend.config.kvEvents?.tiers ?? DEFAULT_TIER_RATES
-      const rate = (tiersAt(onGpu + 1) & 2) !== 0 ? rates.cpu : rates.store
-      counted += (anywhere - onGpu) * step * Math.max(0, 1 - prefill / rate)
+      const rates = backend.config.kvEvents?.tiers
+      const rate = (tiersAt(onGpu + 1) & 2) !== 0 ? rates?.cpu : rates?.store
+      counted += rate === undefined ? 0 : (anywhere - onGpu) * step * Math.max(0, 1 - prefill / rate)
     }
     return { tokens: anywhere * step, gpu: onGpu * step, counted, all: steps > 0 && anywhere === steps }
   }
@@ -298,8 +298,3 @@ const TRUST_STEP = 0.1
 const LEAST_TRUST = 0.7
 /** Engines publish with each step, so within a fraction of a second. */
 const SILENCE_MS = 10_000
-/**
- * Where the operator gives no rates: a 70B model in 16 bits keeps 320 KB a token, so 20 GB/s of a PCIe 5 link in practice
- * are 60,000 tokens/s, and 25 Gbit/s of a network to a store 10,000. Smaller models are faster; set what you measure.
- */
-export const DEFAULT_TIER_RATES: TierRates = { cpu: 60_000, store: 10_000 }
