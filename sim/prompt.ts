@@ -12,6 +12,16 @@ export const CHARACTERS_PER_TOKEN = 4
 
 export const tokensOf = (text: string): number => Math.ceil(text.length / CHARACTERS_PER_TOKEN)
 
+/** The id of the token at place `index`: a hash of its four characters. */
+export const tokenIdAt = (text: string, index: number): number => {
+  let hash = 0x811c9dc5
+  const start = index * CHARACTERS_PER_TOKEN
+  for (let at = start; at < Math.min(text.length, start + CHARACTERS_PER_TOKEN); at++) {
+    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  }
+  return hash & 0x7fffffff
+}
+
 /** Where the hash stands after some text; an answer's blocks continue from here. */
 export type BlockState = { low: number; high: number; characters: number }
 
@@ -63,8 +73,12 @@ const textOfContent = (content: JsonValue | undefined): string => {
 const ANSWER_MARK = '<|assistant|>'
 const END_MARK = '<|end|>'
 
-/** The text of a chat request up to where the answer begins. */
-export const renderMessages = (messages: readonly JsonValue[], tools: JsonValue | undefined): string => {
+/** The text of a chat request up to where the answer begins; without `generation` up to the end of its last message. */
+export const renderMessages = (
+  messages: readonly JsonValue[],
+  tools: JsonValue | undefined,
+  generation = true,
+): string => {
   const parts: string[] = []
   if (Array.isArray(tools) && tools.length > 0) parts.push('<|tools|>', JSON.stringify(tools), END_MARK)
   for (const message of messages) {
@@ -73,7 +87,7 @@ export const renderMessages = (messages: readonly JsonValue[], tools: JsonValue 
     if (message['tool_calls'] !== undefined) parts.push(JSON.stringify(message['tool_calls']))
     parts.push(END_MARK)
   }
-  parts.push(ANSWER_MARK)
+  if (generation) parts.push(ANSWER_MARK)
   return parts.join('')
 }
 

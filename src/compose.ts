@@ -2,6 +2,7 @@
  * The only file that constructs. It sees all rooms, hands each the ports it declares, and owns nothing of the logic.
  * Read serve-turn.ts for what happens to a turn; read this for what it happens with.
  */
+import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
@@ -39,6 +40,10 @@ import { CacheReports } from './kv/cache-reports.ts'
 import { CacheCalibration } from './kv/calibration.ts'
 import { canonicalHead, canonicalItem } from './kv/canonical.ts'
 import { PrefixGroups } from './kv/prefix-groups.ts'
+import { EVENTS_PROCESS, EventsLink } from './kv/events/events-link.ts'
+import { ExactResidency } from './kv/events/exact-residency.ts'
+import { TokenAnchors } from './kv/events/token-anchors.ts'
+import { TokenSource } from './kv/events/token-source.ts'
 import { PrefixChain } from './kv/chain.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
@@ -52,6 +57,8 @@ import type { SemanticAffinityRouter } from './model/affinity.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
 import type { Receipt } from './model/receipt.ts'
+import { EventsWatch, LOOK_EVERY_MS } from './events-watch.ts'
+import { ExactTurns } from './exact-turns.ts'
 import { Ids } from './ids.ts'
 import { ReceiptBook } from './receipt-book.ts'
 import { estimateRequest, priorityOf } from './scheduling-request.ts'
@@ -83,6 +90,7 @@ const BOUNDS = {
   foreseenConversations: 2000,
   prefixGroups: 512,
   foreseenCharacters: 32 * 2 ** 20,
+  tokenAnchorBytes: 64 * 2 ** 20,
   /** Responses whose blocks are put back into the index at start. */
   warmStartResponses: 2000,
 }
@@ -150,9 +158,38 @@ export async function startGateway(config: Config, options: { readonly version: 
   const calibration = new CacheCalibration(index)
   const outputLength = new OutputLength()
   const charactersPerToken = new CharactersPerToken()
+  const events = new EventsLink({
+    spawn: () => fork(EVENTS_PROCESS, { serialization: 'advanced', execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }),
+    nowMs,
+    after: systemAfter,
+    onTrouble: (why) => {
+      metrics.fallback('kv_events_down')
+      log.error({ why }, 'KV events')
+    },
+    onChange: () => eventsWatch.look(),
+  })
+  const anchors = new TokenAnchors({ maxBytes: BOUNDS.tokenAnchorBytes })
+  const residency = new ExactResidency({
+    watched: (backend) => events.of(backend),
+    anchors,
+    history: index,
+    prefillTokensPerSecond: (backend, model) => 1000 / Math.max(1e-9, latency.prefillSeconds(2000, backend, model) - latency.prefillSeconds(1000, backend, model)),
+    nowMs,
+  })
+  const eventsWatch = new EventsWatch({
+    events,
+    residency,
+    backends: () => registry.list(),
+    onChange: (backend, state, before) => {
+      if (before === 'exact') metrics.fallback('kv_events_not_exact')
+      const trouble = state === 'lost' || state === 'silent' || state === 'contradicted' || before === 'exact'
+      log[trouble ? 'warn' : 'info']({ backend: backend.id, state, before }, 'KV events')
+    },
+  })
   const scheduler = new Scheduler({
     fleet: registry,
     index,
+    residency,
     ledger,
     latency,
     outputLength,
@@ -191,6 +228,21 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const tenantLimits = new TenantLimits((tenant) => limitsOf.get(tenant) ?? config.limits.tenant, nowMs)
+  const tokenSource = new TokenSource({
+    anchors,
+    tokenize: (request) => events.tokenize(request),
+    observe: (backend, observation) => events.observe(backend, observation),
+    nowMs,
+    after: systemAfter,
+  })
+  const exact = new ExactTurns({
+    residency,
+    source: tokenSource,
+    chains,
+    index,
+    nowMs,
+    onProof: () => eventsWatch.look(),
+  })
 
   // upstream
   const connections = new Connections()
@@ -227,6 +279,15 @@ export async function startGateway(config: Config, options: { readonly version: 
           return ttft === null ? [] : [{ backend: backend.id, model, ttft, step }]
         }),
       ),
+    kvEvents: () =>
+      registry.list().flatMap((backend) => {
+        const report = eventsWatch.report(backend)
+        return report === null ? [] : [{ backend: backend.id, ...report }]
+      }),
+    exactness: () => ({
+      ...prefixed('tokens_', tokenSource.counts),
+      ...prefixed('residency_', residency.counts),
+    }),
     sizes: () => {
       const { responses, conversations, items, bytes } = store.stats()
       return {
@@ -247,6 +308,8 @@ export async function startGateway(config: Config, options: { readonly version: 
         prewarm_wishes: prewarmer.wishes,
         prefix_groups: prefixGroups.size,
         receipts: receipts.size,
+        token_anchors: anchors.size,
+        token_anchor_bytes: anchors.bytes,
         turns_waiting: scheduler.waiting.turns,
         turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
       }
@@ -261,6 +324,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       foreseen_conversations_size: foresight.evicted,
       prefix_groups_size: prefixGroups.evicted,
       receipts_size: receipts.evictions.size,
+      token_anchors_size: anchors.evictions.size,
       output_length_size: outputLength.evicted,
       ...prefixed('ledger_', ledger.lost),
       ...prefixed('block_index_', index.stats.removed),
@@ -375,7 +439,12 @@ export async function startGateway(config: Config, options: { readonly version: 
   const stages: Stages = {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     schedulingRequest: (turn) =>
-      estimateRequest(turn, charactersPerToken.ratio(turn.model), sessions.homeOf(turn.session.id)),
+      estimateRequest(
+        turn,
+        charactersPerToken.ratio(turn.model),
+        sessions.homeOf(turn.session.id),
+        anchors.find(turn.chain),
+      ),
     charge: (request) => tenantLimits.charge(request.tenant, () => expectedTokens(request)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
     prefill: (turn, backend, protocol, share, signal) => {
@@ -389,7 +458,8 @@ export async function startGateway(config: Config, options: { readonly version: 
       if (request.chain.length > 0)
         cacheReports.observed(choice.backend.index, request.tenant, request.sessionId, 'record')
       prewarmTurns.begins(turn, request, choice)
-      return prewarmTurns.watched(scheduler.begin(decision, choice, request))
+      const arrived = exact.dispatching(request.chain, choice.backend)
+      return prewarmTurns.watched(exact.watch(scheduler.begin(decision, choice, request), arrived))
     },
     load,
     dispatch: dispatchPorts,
@@ -409,12 +479,15 @@ export async function startGateway(config: Config, options: { readonly version: 
       )
       sessionChains.remember({ tenant: turn.tenant, sessionId: turn.session.id, model: turn.model, chain })
       prewarmTurns.ended(turn, output, chain, request, backend)
+      exact.remembered(turn, output, chain)
       return chain
     },
     learn: (outcome, turn) => {
       try {
         charactersPerToken.observe(outcome)
         scheduler.observe(outcome)
+        exact.learn(outcome)
+        eventsWatch.look()
         if (outcome.ttftMs !== null)
           cacheReports.observed(outcome.backend.index, outcome.tenant, outcome.sessionId, 'answer')
         return { prewarmed: prewarmTurns.settled(outcome, turn) }
@@ -543,6 +616,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         cached_blocks: index.blocks(backend.index),
         prewarm_tokens_per_minute: prewarmAllowance(backend),
         hints: hintsSent(backend),
+        kv_events: eventsWatch.report(backend),
       }
     },
     receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,
@@ -563,6 +637,16 @@ export async function startGateway(config: Config, options: { readonly version: 
     scheduler.forget(backend.index)
     cacheReports.emptied(backend.index)
     engineLoad.forget(backend)
+    events.restarted(backend.index)
+    residency.forgetTie(backend.index)
+  })
+  registry.onChange(({ kind, backend }) => {
+    if (kind === 'added' && backend.config.kvEvents !== undefined) events.watch(backend.index, backend.config.kvEvents)
+    if (kind === 'removed') {
+      events.unwatch(backend.index)
+      tokenSource.forget(backend.index)
+      residency.forgetTie(backend.index)
+    }
   })
   for (const backend of config.backends) {
     const added = registry.add(backend)
@@ -621,14 +705,16 @@ export async function startGateway(config: Config, options: { readonly version: 
   const sweep = setInterval(() => {
     store.sweep(wallMs()).catch((error: unknown) => log.error({ err: error }, 'sweeping the store failed'))
   }, SWEEP_EVERY_MS).unref()
+  const lookAtEvents = setInterval(() => eventsWatch.look(), LOOK_EVERY_MS).unref()
 
   const end = async (): Promise<void> => {
     clearInterval(sweep)
+    clearInterval(lookAtEvents)
     clearInterval(flushLog)
     prewarmer.close()
     registry.close()
     metricsProbe.close()
-    await Promise.all([connections.close(), probeConnections.close()])
+    await Promise.all([connections.close(), probeConnections.close(), events.close()])
     await store.close()
     logSink.flushSync()
   }

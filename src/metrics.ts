@@ -61,6 +61,16 @@ export type Gauges = {
     ttft: PredictionError
     step: PredictionError | null
   }[]
+  /** Of backends whose engines publish KV events. */
+  readonly kvEvents: () => readonly {
+    backend: string
+    state: string
+    blocks: number
+    lag_ms: number | null
+    counts: Readonly<Record<string, number>>
+  }[]
+  /** How often exact knowledge could be used, and what became of it. */
+  readonly exactness: () => Readonly<Record<string, number>>
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
   /** Rules of pre-warming, and whether they pay. */
@@ -181,6 +191,22 @@ export class Metrics {
       })
     predictionError('homing_ttft_prediction_error_ratio', 'Relative error of predicted times to first token.', 'ttft')
     predictionError('homing_step_prediction_error_ratio', 'Relative error of predicted times per output token.', 'step')
+    this.#gauge('homing_kv_events_state', 'State of a stream of KV events: 1 for the one it is in.', ['backend', 'state'], (gauge) => {
+      for (const { backend, state } of gauges.kvEvents()) gauge.set({ backend, state }, 1)
+    })
+    this.#gauge('homing_kv_events', 'What came over a stream of KV events since it was opened.', ['backend', 'what'], (gauge) => {
+      for (const { backend, counts } of gauges.kvEvents())
+        for (const [what, value] of Object.entries(counts)) gauge.set({ backend, what }, value)
+    })
+    this.#gauge('homing_kv_events_blocks', 'Token prefixes that a backend holds, by its events.', ['backend'], (gauge) => {
+      for (const { backend, blocks } of gauges.kvEvents()) gauge.set({ backend }, blocks)
+    })
+    this.#gauge('homing_kv_events_lag_seconds', "Largest delay of an event lately, by the publisher's clock.", ['backend'], (gauge) => {
+      for (const { backend, lag_ms: lagMs } of gauges.kvEvents()) if (lagMs !== null) gauge.set({ backend }, lagMs / 1000)
+    })
+    this.#gauge('homing_kv_exactness', 'Uses and checks of exact cache knowledge since start.', ['what'], (gauge) => {
+      for (const [what, value] of Object.entries(gauges.exactness())) gauge.set({ what }, value)
+    })
     this.#gauge(
       'homing_state_size',
       'Entries or bytes of what is held, by name; each has a bound.',

@@ -12,6 +12,8 @@ export function estimateRequest(
   turn: ResolvedTurn,
   charactersPerToken: number,
   sessionHome: string | null,
+  /** The part of the prompt whose tokens are known. */
+  known: { readonly tokens: number; readonly characters: number } | null = null,
 ): SchedulingRequest {
   const { parent } = turn
   const picture = pictureOf(turn)
@@ -22,7 +24,8 @@ export function estimateRequest(
     tenant: turn.tenant,
     model: turn.model,
     chain: turn.chain,
-    promptTokens: turn.chain.totalCharacters / charactersPerToken + TEMPLATE_TOKENS,
+    promptTokens:
+      (known?.tokens ?? 0) + (turn.chain.totalCharacters - (known?.characters ?? 0)) / charactersPerToken + TEMPLATE_TOKENS,
     maxOutputTokens: turn.maxOutputTokens,
     sessionId: turn.session.id,
     homeBackendId: parent?.home?.backendId ?? sessionHome,

@@ -10,12 +10,22 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { isObject, type JsonObject, type JsonValue } from '../../src/model/json.ts'
 import type { SimulatedEngine } from '../engine/engine.ts'
-import { completeBlocks, newBlockState, partialBlock, renderItems, renderMessages, tokensOf } from '../prompt.ts'
+import {
+  CHARACTERS_PER_TOKEN,
+  completeBlocks,
+  newBlockState,
+  partialBlock,
+  renderItems,
+  renderMessages,
+  tokenIdAt,
+  tokensOf,
+} from '../prompt.ts'
 import { newJob, type Job, type JobListener } from '../request.ts'
 import type { WallTimeline } from '../wall-timeline.ts'
 import { composeAnswer, piece, requestedTokens, type Answer } from './answer.ts'
 import { chatWire } from './chat-wire.ts'
 import { completionWire } from './completion-wire.ts'
+import type { KvPublisher } from './kv-publisher.ts'
 import { FirstTokenHistogram, renderMetrics } from './metrics.ts'
 import { responsesWire } from './responses-wire.ts'
 import type { AnswerWire, WireOptions, WireUsage } from './wire.ts'
@@ -28,6 +38,8 @@ export type BackendServerOptions = {
   readonly medianOutputTokens: number
   readonly nowSeconds: () => number
   readonly newId: () => string
+  /** Tells what the cache holds; null: the engine publishes no events. */
+  readonly kvPublisher: KvPublisher | null
 }
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -103,6 +115,7 @@ export class BackendServer {
       if (path === '/v1/chat/completions') return this.#answer(response, await readJson(request), 'chat')
       if (path === '/v1/completions') return this.#answer(response, await readJson(request), 'completion')
       if (path === '/v1/responses') return this.#answer(response, await readJson(request), 'responses')
+      if (path === '/tokenize') return json(response, 200, this.#tokenize(await readJson(request)))
       if (path === '/sim/restart') {
         timeline.catchUp()
         engine.restart('the simulated engine was restarted')
@@ -131,6 +144,17 @@ export class BackendServer {
     }
   }
 
+  /** vLLM's shape. An unfinished token at the end of a conversation is left out: what follows would change it. */
+  #tokenize(body: JsonObject): JsonObject {
+    const { messages, prompt } = body
+    const generation = body['add_generation_prompt'] !== false
+    if (!Array.isArray(messages) && typeof prompt !== 'string') throw bad('messages or prompt must be given')
+    const text = typeof prompt === 'string' ? prompt : renderMessages(messages as JsonValue[], body['tools'], generation)
+    const count = generation ? tokensOf(text) : Math.floor(text.length / CHARACTERS_PER_TOKEN)
+    const tokens = Array.from({ length: count }, (_, index) => tokenIdAt(text, index))
+    return { count, max_model_len: this.#options.maxModelTokens, tokens, token_strs: null }
+  }
+
   #answer(response: ServerResponse, body: JsonObject, kind: 'chat' | 'completion' | 'responses'): void {
     const { engine, timeline, model, maxModelTokens } = this.#options
     if (body['model'] !== undefined && body['model'] !== model) {
@@ -153,7 +177,11 @@ export class BackendServer {
     const answer = composeAnswer(body, state.low ^ state.high, this.#options.medianOutputTokens, room)
     const partial = partialBlock(state, blockTokens)
     if (partial !== null) blocks.push(partial)
+    const fullBlocks = partial === null ? blocks : blocks.slice(0, -1)
     const answerBlocks = completeBlocks(state, answer.text, blockTokens)
+    // An unfinished last token may fill the last block all the same: then the engine keeps that block too.
+    if (partial !== null && promptTokens % blockTokens === 0) this.#options.kvPublisher?.announce(prompt, blocks)
+    this.#options.kvPublisher?.announce(prompt + answer.text, [...fullBlocks, ...answerBlocks])
     const stream = body['stream'] === true
     const streamOptions = isObject(body['stream_options']) ? body['stream_options'] : {}
     const options: WireOptions = {

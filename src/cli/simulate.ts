@@ -27,6 +27,12 @@ export const simulate: Command = {
     'time-factor': { type: 'string', value: 'X', help: 'simulated seconds per second (default 1)' },
     model: { type: 'string', value: 'NAME', help: 'name of the model (default homing-sim)' },
     'max-model-len': { type: 'string', value: 'N', help: 'context in tokens (default 131072)' },
+    'kv-events-port': {
+      type: 'string',
+      value: 'BASE',
+      help: 'publish KV events over ZeroMQ: backend i at BASE+2i, its replay at BASE+2i+1 (default: none)',
+    },
+    'kv-events-delay': { type: 'string', value: 'MS', help: 'milliseconds until an event leaves (default 0)' },
     'output-tokens': { type: 'string', value: 'N', help: 'median length of an answer (default 128)' },
     ...FLEET_FLAGS,
   },
@@ -37,6 +43,12 @@ export const simulate: Command = {
       const port = text('port', '9001') === '0' ? 0 : positiveInteger('port', text('port', '9001'))
       const backends = positiveInteger('backends', text('backends', '3'))
       if (port + backends - 1 > 65_535) throw new FlagError(`--port ${port} leaves no room for ${backends} ports`)
+      const eventsPort = textOption(input, 'kv-events-port')
+      const events = eventsPort === undefined ? null : positiveInteger('kv-events-port', eventsPort)
+      if (events !== null && events + 2 * backends > 65_536)
+        throw new FlagError(`--kv-events-port ${events} leaves no room for ${2 * backends} ports`)
+      const delay = Number(text('kv-events-delay', '0'))
+      if (!(delay >= 0)) throw new FlagError('--kv-events-delay must be a number of milliseconds, 0 or more')
       const blocks = text('profile', '') === 'prefill-fifo' ? DEFAULT_SPEED.blockTokens : REALISTIC_BLOCK_TOKENS
       return startFleetServer({
         fleet: fleetFromFlags(input.values as FleetFlags, backends, blocks),
@@ -45,6 +57,7 @@ export const simulate: Command = {
         timeFactor: positive('time-factor', text('time-factor', '1')),
         model: text('model', 'homing-sim'),
         maxModelTokens: positiveInteger('max-model-len', text('max-model-len', '131072')),
+        ...(events === null ? {} : { kvEvents: { port: events, delayMs: delay } }),
         medianOutputTokens: positiveInteger('output-tokens', text('output-tokens', '128')),
       })
     }

@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { BackendConfig } from '../model/backend.ts'
+import type { BackendConfig, KvEventsConfig } from '../model/backend.ts'
 import { backendUrl, hostAndPort } from './address.ts'
+import { kvEventsReader } from './kv-events.ts'
 import { describe, formatPath, isMapping, Place, Section } from './place.ts'
 import type { Reader } from './place.ts'
 import { ConfigError } from './problem.ts'
 import type { ConfigProblem } from './problem.ts'
 import { duration, identifier, integer, oneOf, orNone, secret, text, truth } from './values.ts'
 
-const KEYS = ['id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'max_inflight_tokens', 'timeouts', 'ca', 'prewarm', 'hints']
+const KEYS = [
+  'id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'max_inflight_tokens', 'timeouts', 'ca', 'prewarm', 'hints', 'kv_events',
+]
 const PREWARM_KEYS = ['enabled', 'tokens_per_minute']
 const HINT_KEYS = ['priority', 'cache_salt', 'session_header']
 const TIMEOUT_KEYS = ['connect', 'idle', 'first_token']
@@ -78,7 +81,8 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
     const id = section.read<string | undefined>('id', identifier, url === undefined ? undefined : hostAndPort(url))
     if (url === undefined || id === undefined) return undefined
     if (config.ca !== null && !url.startsWith('https:')) place.at('ca').problem('needs an https:// url')
-    return { id, url, ...config }
+    const kvEvents = section.read<KvEventsConfig | undefined>('kv_events', kvEventsReader, undefined)
+    return { id, url, ...config, ...(kvEvents === undefined ? {} : { kvEvents }) }
   }
 }
 

@@ -26,6 +26,20 @@ export type BackendConfig = {
   }
   /** Whether prefixes may be computed ahead there; `enabled` null: on engines that are run by whoever uses them. */
   readonly prewarm?: { readonly enabled: boolean | null; readonly tokensPerMinute: number }
+  /** Where the engine publishes what its KV cache holds; left out where it does not. */
+  readonly kvEvents?: KvEventsConfig
+}
+
+/** ZeroMQ addresses of an engine's KV events, and what its lower cache tiers are worth. */
+export type KvEventsConfig = {
+  readonly endpoint: string
+  /** Where batches that were missed can be had; null: a gap costs the whole picture. */
+  readonly replay: string | null
+  readonly topic: string
+  /** How token ids are obtained: `auto` asks the engine's `/tokenize`, `observe` takes them from its events alone. */
+  readonly tokenize: 'auto' | 'observe' | 'off'
+  /** Tokens per second at which host memory and a shared store hand blocks over. */
+  readonly tiers: { readonly cpu: number; readonly store: number }
 }
 
 /** A model that a backend offers. */

@@ -2,12 +2,13 @@ import type { Backend } from '../model/backend.ts'
 import type { Decision, DecisionReason, Prepared, RankedBackend, SchedulingRequest } from '../model/decision.ts'
 import { findCandidates, type Candidates } from './candidates.ts'
 import type { Policy, ScoreBoard } from './policy.ts'
-import type { IndexPort, OutputLengthPort } from './ports.ts'
+import type { IndexPort, OutputLengthPort, ResidencyPort } from './ports.ts'
 import type { Scorer, Situation } from './situation.ts'
 
 /** The four terms of the cost, and what is needed to know when they changed. */
 export type AssessmentPorts = {
   readonly index: IndexPort
+  readonly residency?: ResidencyPort
   readonly outputLength: OutputLengthPort
   readonly ledger: { version(backendIndex: number): number }
   readonly scorers: readonly [wait: Scorer, prefill: Scorer, decode: Scorer, regret: Scorer]
@@ -87,15 +88,16 @@ export class Assessment {
 
   /** `price`: what a second of prefill counts, now or later, since it delays those who wait as well. */
   weigh(price: number): void {
-    const { index, ledger } = this.#ports
+    const { index, residency, ledger } = this.#ports
     const { chain } = this.request
     const { cachedTokens, waitSeconds, prefillSeconds, decodeSeconds, regretSeconds, costSeconds } = this.#board
     const [wait, prefill, decode, regret] = this.#terms as [Term, Term, Term, Term]
     const { backends } = this.#found
     for (let position = 0; position < backends.length; position++) {
       const backend = backends[position]!
-      // Both only grow, so their sum changes when either does.
-      const version = index.version(backend.index) + ledger.version(backend.index)
+      // All only grow, so their sum changes when any does.
+      const version =
+        index.version(backend.index) + ledger.version(backend.index) + (residency?.version(backend.index) ?? 0)
       if (this.#seen[position] !== version) {
         if (this.#seen[position]! >= 0) {
           const blocks = index.cachedBlocks(chain, backend.index)
@@ -190,6 +192,8 @@ export class Assessment {
     const { request } = this
     const most = Math.max(0, request.promptTokens - 1)
     const backend = this.#found.backends[position]!
+    const resident = this.#ports.residency?.residentTokens(request.chain, backend) ?? -1
+    if (resident >= 0) return Math.min(most, resident)
     if (blocks === 0 && backend.id === request.homeBackendId && this.#ports.index.neverForgot(backend.index)) {
       // Known from the store, placed before this process began: it probably still holds what the parent turn left.
       return Math.min(most, request.homeTokens ?? ASSUMED_AT_HOME * request.promptTokens)

@@ -23,6 +23,12 @@ export interface IndexPort {
   neverForgot(backendIndex: number): boolean
 }
 
+/** What events of the engines say beside the index; `residentTokens` is negative where they cannot tell. */
+export interface ResidencyPort {
+  residentTokens(chain: BlockChain, backend: Backend): number
+  version(backendIndex: number): number
+}
+
 export interface LedgerPort {
   begin(
     backendIndex: number,

@@ -21,6 +21,7 @@ import type {
   LedgerPort,
   OutputLengthPort,
   PrefillPiece,
+  ResidencyPort,
 } from './ports.ts'
 import { Readiness } from './readiness.ts'
 import { decodeScorer } from './scorers/decode.ts'
@@ -32,6 +33,8 @@ import { WaitingRoom } from './waiting-room.ts'
 export type SchedulerPorts = {
   readonly fleet: FleetPort
   readonly index: IndexPort
+  /** Exact knowledge of the caches, where engines publish events; it goes before the index. */
+  readonly residency?: ResidencyPort
   readonly ledger: LedgerPort
   readonly latency: LatencyPort
   readonly outputLength: OutputLengthPort
@@ -62,7 +65,7 @@ export class Scheduler {
   readonly #late: LateBinding | null
 
   constructor(ports: SchedulerPorts) {
-    const { fleet, index, ledger, latency, outputLength, random, nowMs, after } = ports
+    const { fleet, index, residency, ledger, latency, outputLength, random, nowMs, after } = ports
     this.#ports = ports
     const scorers = [
       waitScorer(ledger, latency),
@@ -70,7 +73,7 @@ export class Scheduler {
       decodeScorer(ledger, latency),
       regretScorer(index, latency),
     ] as const
-    const assessment = { index, ledger, outputLength, scorers }
+    const assessment = { index, ledger, outputLength, scorers, ...(residency === undefined ? {} : { residency }) }
     this.#immediate = new Assessment(assessment)
     this.#readiness = new Readiness(ledger, nowMs)
     this.#chunks = new ChunkedPrefill(latency, nowMs)
