@@ -46,11 +46,13 @@ export class PrewarmTurns {
     account.dispatched(request.chain, backend.index)
     if (!isWanted(turn.tenant, turn.model)) return
     const prompt = promptOf(turn, [], request.protocol)
-    foresight.began({ key, request: this.#next(request, request.chain, backend), prompt, home: backend }, waitSeconds(backend.index))
+    const next = this.#next(request, request.chain, backend)
+    foresight.began({ key, request: next, prompt, home: backend }, waitSeconds(backend.index))
     if (group === null || request.homeBackendId !== null) return
     // another session like this one: where would the next go?
     const share = Math.min(1, (group.chain.length * group.chain.blockCharacters) / request.chain.totalCharacters)
-    foresight.shared(`prefix ${group.hash}`, { ...this.#next(request, group.chain, null), sessionId: group.hash }, { ...prompt, share })
+    const another = { ...this.#next(request, group.chain, null), sessionId: group.hash }
+    foresight.shared(`prefix ${group.hash}`, another, { ...prompt, share })
   }
 
   /** A part of its prompt is sent. */
@@ -75,11 +77,18 @@ export class PrewarmTurns {
   }
 
   /** An answered turn; `chain` is its prompt and answer. */
-  ended(turn: ResolvedTurn, output: readonly ConversationItem[], chain: GrowingChain, request: SchedulingRequest, home: Backend): void {
+  ended(
+    turn: ResolvedTurn,
+    output: readonly ConversationItem[],
+    chain: GrowingChain,
+    request: SchedulingRequest,
+    home: Backend,
+  ): void {
     const { foresight, isWanted } = this.#ports
     if (!isWanted(turn.tenant, turn.model)) return
     const calls = output.some(({ type }) => type === 'function_call' || type === 'custom_tool_call')
-    const conversation = { key: keyOf(turn), request: this.#next(request, chain, home), prompt: promptOf(turn, output, request.protocol), home }
+    const prompt = promptOf(turn, output, request.protocol)
+    const conversation = { key: keyOf(turn), request: this.#next(request, chain, home), prompt, home }
     foresight.ended(conversation, calls ? 'tool' : 'human', calls ? 0 : this.#droppedTokens(turn, output))
   }
 

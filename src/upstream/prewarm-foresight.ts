@@ -80,8 +80,9 @@ export class Foresight<Prompt> {
     const next = this.#ports.rank(conversation.request)?.ranked[0]
     if (next === undefined) return
     const missing = conversation.request.promptTokens - next.expectedCachedTokens
-    if (gap === 'tool' && missing > AT_HOME * conversation.request.promptTokens) return this.#wishFor(known, 'tool')
-    if (next.backend !== home && missing > AT_HOME * conversation.request.promptTokens) return this.#wishFor(known, 'overload')
+    const much = missing > AT_HOME * conversation.request.promptTokens
+    if (gap === 'tool' && much) return this.#wishFor(known, 'tool')
+    if (next.backend !== home && much) return this.#wishFor(known, 'overload')
     if (gap === 'human' && droppedTokens >= LEAST_DROPPED_TOKENS) this.#wishFor(known, 'reasoning', home)
   }
 
@@ -100,11 +101,8 @@ export class Foresight<Prompt> {
   /** Several sessions begin with this; the next such session would go where `rank` says. */
   shared(key: string, request: SchedulingRequest, prompt: Prompt): void {
     const now = this.#ports.nowMs()
-    this.#ports.wish({ rule: 'shared', key, request, prompt, at: null, expectedAtMs: now + SHARED_MS, untilMs: now + LIFE_MS })
-  }
-
-  promptOf(key: string): Prompt | null {
-    return this.#known.get(key)?.prompt ?? null
+    const [expectedAtMs, untilMs] = [now + SHARED_MS, now + LIFE_MS]
+    this.#ports.wish({ rule: 'shared', key, request, prompt, at: null, expectedAtMs, untilMs })
   }
 
   get size(): number {
@@ -131,7 +129,8 @@ export class Foresight<Prompt> {
 
   #wishFor(known: Known<Prompt>, rule: PrewarmRule, at: Backend | null = null): void {
     const { key, request, prompt } = known
-    this.#ports.wish({ rule, key, request, prompt, at, expectedAtMs: this.#expectedAtMs(known), untilMs: this.#goneAtMs(known) })
+    const [expectedAtMs, untilMs] = [this.#expectedAtMs(known), this.#goneAtMs(known)]
+    this.#ports.wish({ rule, key, request, prompt, at, expectedAtMs, untilMs })
   }
 
   /** While a turn still runs, it and the gap after it lie ahead. */

@@ -140,11 +140,6 @@ export class Prewarmer<Prompt> {
     if (this.#wishes.size > 0) this.#pump()
   }
 
-  /** Nobody will come back for it. */
-  forget(key: string): void {
-    this.#wishes.delete(key)
-  }
-
   /** The backend takes no turns any more, or lost its cache. */
   lost(backendIndex: number): void {
     const running = this.#running.get(backendIndex)
@@ -169,7 +164,11 @@ export class Prewarmer<Prompt> {
   }
 
   get running(): readonly { readonly backendId: string; readonly rule: PrewarmRule; readonly tokens: number }[] {
-    return [...this.#running.values()].map(({ backend, wish, budgeted }) => ({ backendId: backend.id, rule: wish.rule, tokens: Math.round(budgeted) }))
+    return [...this.#running.values()].map(({ backend, wish, budgeted }) => ({
+      backendId: backend.id,
+      rule: wish.rule,
+      tokens: Math.round(budgeted),
+    }))
   }
 
   get counts(): ReadonlyMap<PrewarmRule, Readonly<PrewarmCounts>> {
@@ -231,8 +230,9 @@ export class Prewarmer<Prompt> {
       return wish.begun?.backend === backend ? Math.min(missing, promptTokens - wish.begun.tokens) : missing
     }
     if (ranked[0] === undefined) return
+    const { prefillSeconds } = this.#ports
     const isLittle = (missing: number, b: number): boolean =>
-      missing < LEAST_TOKENS || this.#ports.prefillSeconds(missing, b, model) - this.#ports.prefillSeconds(0, b, model) < LEAST_SECONDS
+      missing < LEAST_TOKENS || prefillSeconds(missing, b, model) - prefillSeconds(0, b, model) < LEAST_SECONDS
     if (isLittle(missingAt(ranked[0]), ranked[0].backend.index)) {
       this.#wishes.delete(wish.key)
       return this.#count(wish, 'needless')
@@ -249,7 +249,8 @@ export class Prewarmer<Prompt> {
         this.#tooDear.add(wish)
         continue
       }
-      return this.#start(wish, backend, promptTokens - missing, missing, this.#ports.prefillSeconds(missing, backend.index, model))
+      const seconds = prefillSeconds(missing, backend.index, model)
+      return this.#start(wish, backend, promptTokens - missing, missing, seconds)
     }
   }
 
@@ -346,7 +347,9 @@ export class Prewarmer<Prompt> {
 
   #book({ wish, backend }: Running<Prompt>, chain: BlockChain, promptTokens: number, computedTokens: number): void {
     const { rule, request } = wish
-    this.#account.warmed({ rule, key: wish.key, backendIndex: backend.index, model: request.model, chain, promptTokens, computedTokens })
+    const { key } = wish
+    const { model } = request
+    this.#account.warmed({ rule, key, backendIndex: backend.index, model, chain, promptTokens, computedTokens })
   }
 
   #isIdle(backend: Backend, now: number): boolean {
