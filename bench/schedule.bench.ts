@@ -1,14 +1,14 @@
 /**
- * Cost of a decision, and of the block index under it. Run: `node dist/bench/schedule.bench.js`.
+ * Cost of a decision (of the block index under it: block-index.bench.ts). Run: `node dist/bench/schedule.bench.js`.
  *
  *   decide     Scheduler.rank + begin's index and ledger work, at 5 / 8 / 25 / 100 backends; targets: 25 us at 8,
  *              150 us at 100 (median, one core)
  *   history    a conversation of 10k and of 100k tokens continued by 200 tokens at 100 backends; target: p99 0.5 ms,
  *              independent of history
- *   index      look-ups and inserts a second, bytes a block; targets: 1M/s each, 32 bytes
  */
 import { BlockIndex } from '../src/kv/block-index.ts'
 import { CacheCalibration } from '../src/kv/calibration.ts'
+import { Pressure } from '../src/kv/pressure.ts'
 import { Ledger } from '../src/fleet/ledger.ts'
 import { LatencyModel } from '../src/learn/latency.ts'
 import { OutputLength } from '../src/learn/output-length.ts'
@@ -59,7 +59,8 @@ function newScheduler(backends: readonly Backend[]) {
   const index = new BlockIndex({ maxBytes: 1 << 28, nowMs })
   const ledger = new Ledger({ nowMs })
   const latency = new LatencyModel()
-  const calibration = new CacheCalibration(index)
+  const pressure = new Pressure({ index, nowMs, maxConversations: 10_000 })
+  const calibration = new CacheCalibration(index, pressure, latency)
   const scheduler = new Scheduler({
     fleet: { list: () => backends }, index, ledger, latency, outputLength: new OutputLength(), calibration, random, nowMs,
   })
@@ -106,23 +107,3 @@ for (const backends of [5, 8, 25, 100]) {
 for (const history of [10_000, 100_000]) {
   console.log(`100 backends, ${history / 1000}k history: ${measure(100, history, 200)}`)
 }
-
-const index = new BlockIndex({ maxBytes: 1 << 27, nowMs })
-const chains = Array.from({ length: 4000 }, () => chain(500))
-let started = performance.now()
-for (const [at, each] of chains.entries()) index.insert(each, at % 8)
-console.log(`index: ${((chains.length * 500) / (performance.now() - started) / 1000).toFixed(1)} M inserts/s`)
-started = performance.now()
-let found = 0
-for (let round = 0; round < 400_000; round++) found += index.cachedBlocks(chains[(round * 7) % chains.length]!, round % 8)
-const seconds = (performance.now() - started) / 1000
-// A miss costs one look-up, a whole chain of 500 blocks about 18.
-console.log(`index: ${(400_000 / seconds / 1e6).toFixed(2)} M prefix searches/s, ${(found / 400_000).toFixed(0)} blocks found on average`)
-const { blocks, bytes } = index.stats
-console.log(`index: ${blocks} blocks in ${bytes} bytes: ${(bytes / blocks).toFixed(1)} a block`)
-const small = new BlockIndex({ maxBytes: 1 << 22, nowMs })
-for (const [at, each] of chains.entries()) small.insert(each, at % 8)
-const before = process.memoryUsage().arrayBuffers
-started = performance.now()
-for (let round = 0; round < 20_000; round++) small.insert(chains[round % chains.length]!, round % 8)
-console.log(`index: 10 M inserts under eviction at ${(1e7 / (performance.now() - started) / 1000).toFixed(1)} M/s, memory grew by ${process.memoryUsage().arrayBuffers - before} bytes`)

@@ -51,6 +51,8 @@ export type Replay = {
   /** Time in the router before the last dispatch, less what was spent computing pieces of the prompt. */
   readonly heldMs: Float64Array
   readonly cachedTokens: Float64Array
+  /** What the policy expected to be cached where it placed the request. */
+  readonly expectedCachedTokens: Float64Array
   readonly backendOf: Int32Array
   /** How often each request was answered in full: all ones, or the laboratory is broken. */
   readonly answers: Uint8Array
@@ -81,6 +83,7 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
   const totalMs = new Float64Array(count).fill(Number.NaN)
   const heldMs = new Float64Array(count)
   const cachedTokens = new Float64Array(count)
+  const expectedCachedTokens = new Float64Array(count)
   const backendOf = new Int32Array(count).fill(-1)
   const answers = new Uint8Array(count)
   const work = new Float64Array(backends)
@@ -129,10 +132,12 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
         engines[backend]!.cancel(job)
       }
     },
+    request: (index) => requests[index]!,
     dispatch: (request, backend, uncachedTokens) => {
       const nowMs = timeline.nowMs()
       heldMs[request.index] = nowMs - request.atMs - preparedMs[request.index]!
       backendOf[request.index] = backend
+      expectedCachedTokens[request.index] = request.promptTokens - uncachedTokens - preparedTokens[request.index]!
       ledger.placed(request, backend, uncachedTokens, nowMs)
       later(() => engines[backend]!.submit(newJob(request, listeners[backend]!)))
     },
@@ -231,6 +236,7 @@ export const replay = async (options: ReplayOptions): Promise<Replay> => {
     totalMs,
     heldMs,
     cachedTokens,
+    expectedCachedTokens,
     backendOf,
     answers,
     retries,

@@ -10,6 +10,7 @@ import type { Config } from './config.ts'
 import { BACKEND_DEFAULTS, ConfigError, parseBackend } from './config.ts'
 import { isLoopback } from './config/address.ts'
 import { comparisonId, diagnoseCache } from './conversation/cache-diagnostics.ts'
+import { LastTurns } from './conversation/last-turns.ts'
 import { LineageCache } from './conversation/lineage-cache.ts'
 import { MemoryStore } from './conversation/memory-store.ts'
 import { identifyItems, rememberTurn, resolveTurn, type ChainMaker, type ResolvePorts } from './conversation/resolve.ts'
@@ -44,7 +45,8 @@ import { EVENTS_PROCESS, EventsLink } from './kv/events/events-link.ts'
 import { ExactResidency } from './kv/events/exact-residency.ts'
 import { TokenAnchors } from './kv/events/token-anchors.ts'
 import { TokenSource } from './kv/events/token-source.ts'
-import { PrefixChain } from './kv/chain.ts'
+import { BLOCK_CHARACTERS, PrefixChain } from './kv/chain.ts'
+import { conversationKey, Pressure } from './kv/pressure.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
@@ -155,7 +157,8 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   // kv, learn, schedule
   const index = new BlockIndex({ maxBytes: config.memory.blockIndexBytes, nowMs })
-  const calibration = new CacheCalibration(index)
+  const pressure = new Pressure({ index, nowMs, maxConversations: config.memory.sessions })
+  const calibration = new CacheCalibration(index, pressure, latency)
   const outputLength = new OutputLength()
   const charactersPerToken = new CharactersPerToken()
   const events = new EventsLink({
@@ -194,6 +197,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     latency,
     outputLength,
     calibration,
+    returnsSoon: (elapsedMs) => pressure.returnsSoon(elapsedMs),
     random: Math.random,
     nowMs,
     after: systemAfter,
@@ -224,6 +228,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     },
     { maxEntries: BOUNDS.cacheObservations },
   )
+  const lastTurns = new LastTurns(config.memory.sessions)
   const resolvePorts: ResolvePorts = { store, lineages, sessions, chains, newId }
 
   const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
@@ -288,6 +293,8 @@ export async function startGateway(config: Config, options: { readonly version: 
       ...prefixed('tokens_', tokenSource.counts),
       ...prefixed('residency_', residency.counts),
     }),
+    survival: () => pressure.score,
+    hidden: () => ({ ...calibration.hidden }),
     sizes: () => {
       const { responses, conversations, items, bytes } = store.stats()
       return {
@@ -298,6 +305,8 @@ export async function startGateway(config: Config, options: { readonly version: 
         block_index_blocks: index.stats.blocks,
         block_index_bytes: index.stats.bytes,
         lineages: lineages.size,
+        last_turns: lastTurns.size,
+        residences: pressure.conversations,
         lineage_characters: lineages.characters,
         sessions: sessions.size,
         session_chains: sessionChains.size,
@@ -323,6 +332,8 @@ export async function startGateway(config: Config, options: { readonly version: 
       cache_observations_size: cacheReports.evicted,
       foreseen_conversations_size: foresight.evicted,
       prefix_groups_size: prefixGroups.evicted,
+      last_turns_size: lastTurns.evictions.size,
+      ...prefixed('residences_', pressure.evictions),
       receipts_size: receipts.evictions.size,
       token_anchors_size: anchors.evictions.size,
       output_length_size: outputLength.evicted,
@@ -332,6 +343,32 @@ export async function startGateway(config: Config, options: { readonly version: 
       ...prefixed('store_size_', store.stats().evicted.size),
     }),
   })
+  /** The index counts blocks of characters; people count tokens, of the first model where a backend serves several. */
+  const survivalOf = (backend: Backend) => {
+    const [model = ''] = backend.models.keys()
+    const tokens = (blocks: number): number | null =>
+      Number.isFinite(blocks) ? Math.round((blocks * BLOCK_CHARACTERS) / charactersPerToken.ratio(model)) : null
+    return {
+      half_gone_after_tokens: tokens(pressure.effectiveCapacity(backend.index)),
+      stored_tokens_per_second: tokens(pressure.blocksPerSecond(backend.index)),
+      observations: pressure.observations(backend.index),
+    }
+  }
+  /** Where the conversation is now, and whether it will be there when it returns; null once it is forgotten. */
+  const forecastOf = (conversation: string) => {
+    const forecast = pressure.forecast(conversation)
+    if (forecast === null) return null
+    const { backendIndex, now, uncertainty, returns, expectedReturnMs, atReturn } = forecast
+    const round = (share: number): number => Math.round(share * 1000) / 1000
+    return {
+      backendId: registry.list().find(({ index: at }) => at === backendIndex)?.id ?? null,
+      residentNow: round(now),
+      uncertainty: round(uncertainty),
+      residentAtReturn: round(atReturn),
+      returns: round(returns),
+      expectedReturnMs,
+    }
+  }
   const dispatchPorts = {
     connections,
     watch,
@@ -444,6 +481,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         charactersPerToken.ratio(turn.model),
         sessions.homeOf(turn.session.id),
         anchors.find(turn.chain),
+        turn.parent !== null && (lineages.get(turn.tenant, turn.parent.id)?.headKey ?? turn.headKey) !== turn.headKey,
       ),
     charge: (request) => tenantLimits.charge(request.tenant, () => expectedTokens(request)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
@@ -464,10 +502,11 @@ export async function startGateway(config: Config, options: { readonly version: 
     load,
     dispatch: dispatchPorts,
     newResource,
-    diagnose: async (turn, cachedTokens) => {
+    diagnose: async (turn, receipt) => {
       const id = comparisonId(turn)
-      return id === null ? null : diagnoseCache(turn, await store.getResponse(turn.tenant, id), cachedTokens)
+      return id === null ? null : diagnoseCache(turn, await store.getResponse(turn.tenant, id), receipt)
     },
+    prefixChange: (turn) => lastTurns.changeOf(turn),
     save: (save) => store.saveResponse(save),
     remember: (turn, output, storedId, backend, request) => {
       sessions.rememberHome(turn.session.id, backend.id)
@@ -479,22 +518,23 @@ export async function startGateway(config: Config, options: { readonly version: 
       )
       sessionChains.remember({ tenant: turn.tenant, sessionId: turn.session.id, model: turn.model, chain })
       prewarmTurns.ended(turn, output, chain, request, backend)
+      lastTurns.remember(turn, chain, output.some(({ type }) => type === 'reasoning'))
       exact.remembered(turn, output, chain)
       return chain
     },
     learn: (outcome, turn) => {
       try {
         charactersPerToken.observe(outcome)
-        scheduler.observe(outcome)
+        const finding = scheduler.observe(outcome)
         exact.learn(outcome)
         eventsWatch.look()
         if (outcome.ttftMs !== null)
           cacheReports.observed(outcome.backend.index, outcome.tenant, outcome.sessionId, 'answer')
-        return { prewarmed: prewarmTurns.settled(outcome, turn) }
+        return { prewarmed: prewarmTurns.settled(outcome, turn), finding }
       } catch (error) {
         metrics.fallback('learning_failed')
         log.error({ err: error }, 'learning from an answer failed')
-        return { prewarmed: false }
+        return { prewarmed: false, finding: null }
       }
     },
     receipts,
@@ -617,9 +657,14 @@ export async function startGateway(config: Config, options: { readonly version: 
         prewarm_tokens_per_minute: prewarmAllowance(backend),
         hints: hintsSent(backend),
         kv_events: eventsWatch.report(backend),
+        cached_sequences: index.chains(backend.index),
+        cache_survival: survivalOf(backend),
       }
     },
-    receipt: async (tenant, id) => receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null,
+    receipt: async (tenant, id) => {
+      const receipt = receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null
+      return receipt === null ? null : { ...receipt, forecast: forecastOf(conversationKey(tenant, receipt.session.id)) }
+    },
     affinity: (turn) => affinity.scoresOf(turn),
   })
 
@@ -630,10 +675,14 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   registry.onChange(({ kind, backend }) => {
     if (kind === 'drained' || kind === 'unhealthy' || kind === 'removed') prewarmTurns.lost(backend)
+    // Of the engines that tell a number of slots only llama.cpp keeps one sequence in each.
+    if (kind === 'described')
+      index.setSlots(backend.index, (backend.engine === 'llamacpp' ? backend.slots : null) ?? Infinity)
   })
   registry.onRestart((backend) => {
     prewarmTurns.emptied(backend)
     index.clearBackend(backend.index)
+    pressure.cleared(backend.index)
     scheduler.forget(backend.index)
     cacheReports.emptied(backend.index)
     engineLoad.forget(backend)
@@ -812,6 +861,8 @@ function logLine(tenant: string, receipt: Receipt): object {
     session_source: receipt.session.source,
     backend: receipt.backendId,
     reason: receipt.reason,
+    cache: receipt.cache.why,
+    missed_tokens: receipt.cache.missedTokens ?? undefined,
     outcome: receipt.outcome,
     trouble: receipt.trouble ?? undefined,
     prompt_tokens: receipt.promptTokens.actual,

@@ -71,6 +71,10 @@ export type Gauges = {
   }[]
   /** How often exact knowledge could be used, and what became of it. */
   readonly exactness: () => Readonly<Record<string, number>>
+  /** Predicted survival of conversations' blocks against what was found, over recent turns. */
+  readonly survival: () => { readonly brier: number; readonly baseRateBrier: number } | null
+  /** Answers that hid what was cached, by what their time to the first token told. */
+  readonly hidden: () => Readonly<Record<string, number>>
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
   /** Rules of pre-warming, and whether they pay. */
@@ -207,6 +211,25 @@ export class Metrics {
     this.#gauge('homing_kv_exactness', 'Uses and checks of exact cache knowledge since start.', ['what'], (gauge) => {
       for (const [what, value] of Object.entries(gauges.exactness())) gauge.set({ what }, value)
     })
+    this.#gauge(
+      'homing_cache_survival_brier',
+      'Mean squared error of the predicted probability that a conversation is still cached at its backend.',
+      ['predictor'],
+      (gauge) => {
+        const score = gauges.survival()
+        if (score === null) return
+        gauge.set({ predictor: 'learned' }, score.brier)
+        gauge.set({ predictor: 'base_rate' }, score.baseRateBrier)
+      },
+    )
+    this.#gauge(
+      'homing_cache_hidden_answers',
+      'Answers without cached tokens, by what their time to the first token told, since start.',
+      ['told'],
+      (gauge) => {
+        for (const [told, value] of Object.entries(gauges.hidden())) gauge.set({ told }, value)
+      },
+    )
     this.#gauge(
       'homing_state_size',
       'Entries or bytes of what is held, by name; each has a bound.',

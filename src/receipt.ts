@@ -1,4 +1,5 @@
 /** The receipt of a turn, and its short form in the response headers. Neither holds text of the conversation. */
+import { accountOf, type CacheEvidence } from './cache-account.ts'
 import type { Protocol } from './model/backend.ts'
 import type { Decision, RankedBackend } from './model/decision.ts'
 import type { Receipt } from './model/receipt.ts'
@@ -17,6 +18,12 @@ export type Ending = {
   readonly relay: Relay
   readonly status: Receipt['outcome']
   readonly prewarmed?: boolean
+  /** How the prefix relates to the session's last turn. */
+  readonly change: CacheEvidence['change']
+  /** What the answer showed of the cache; null without an answer. */
+  readonly finding: CacheEvidence['finding']
+  /** What the turn before left, and where. */
+  readonly left: { readonly tokens: number; readonly backendId: string | null }
   readonly timing: {
     readonly dispatchedAtMs: number
     readonly firstOutputAtMs: number | null
@@ -60,6 +67,20 @@ export function writeReceipt(
       ? {}
       : { prepared: { tokens: Math.round(prepared.tokens), pieces: prepared.pieces, ms: round(prepared.ms) } }),
     ...(ending.prewarmed === true ? { prewarmed: true } : {}),
+    cache:
+      ending.finding === null
+        ? UNANSWERED
+        : accountOf({
+            decision,
+            choice,
+            leftTokens: ending.left.tokens,
+            homeBackendId: ending.left.backendId,
+            change: ending.change,
+            finding: ending.finding,
+            promptTokens: usage?.promptTokens ?? null,
+            cachedTokens: usage?.cachedTokens ?? null,
+            failedOver: ending.failovers.length > 0,
+          }),
     outputTokens: usage?.outputTokens ?? relay.outputTokens,
     ttftMs: first === null ? null : round(first - timing!.dispatchedAtMs),
     totalMs: last === null ? null : round(last - timing!.dispatchedAtMs),
@@ -76,6 +97,7 @@ export function writeReceipt(
 }
 
 const NOTHING: readonly never[] = []
+const UNANSWERED: Receipt['cache'] = { why: 'unanswered', reusableTokens: 0, missedTokens: null, inferred: false }
 
 const candidateOf = (ranked: RankedBackend): Receipt['candidates'][number] => ({
   backendId: ranked.backend.id,

@@ -14,6 +14,7 @@ export function estimateRequest(
   sessionHome: string | null,
   /** The part of the prompt whose tokens are known. */
   known: { readonly tokens: number; readonly characters: number } | null = null,
+  headChanged = false,
 ): SchedulingRequest {
   const { parent } = turn
   const picture = pictureOf(turn)
@@ -30,6 +31,7 @@ export function estimateRequest(
     sessionId: turn.session.id,
     homeBackendId: parent?.home?.backendId ?? sessionHome,
     ...(parent === null || parent.promptTokens === null ? {} : { homeTokens: parent.promptTokens + outputTokens }),
+    headChanged,
     protocol: parent?.home?.protocol ?? null,
     needsVision: picture !== null,
     ...(picture === null ? {} : { picture }),

@@ -141,9 +141,6 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
     let final = terminal['response'] as JsonObject
     const prepared = result === null ? 0 : preparedFor(result.choice)
     if (prepared > 0 && isObject(final['usage'])) final = { ...final, usage: lessCached(final['usage'], prepared) }
-    const cachedTokens = relay.usage?.cachedTokens ?? null
-    const diagnostics = await stages.diagnose(resolved, cachedTokens === null ? null : Math.max(0, cachedTokens - prepared))
-    if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     const output = relay.output as readonly StoredItem[]
     let receipt =
       result === null
@@ -154,9 +151,12 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
             relay,
             status: 'failed',
             timing: null,
+            ...UNLEARNT,
           })
         : settle(result, relay, id, output, turn.store ? id : null)
     stages.receipts.put(turn.tenant, receipt)
+    const diagnostics = await stages.diagnose(resolved, receipt)
+    if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
     if (turn.store) {
       try {
         await stages.save(recordOf(resolved, final, output, receipt, createdAtMs))
@@ -220,6 +220,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       relay,
       status: abort.aborted ? 'cancelled' : 'failed',
       timing: null,
+      ...UNLEARNT,
     })
     stages.observe(resolved, { ...receipt, trouble: error.code }, null)
   }
@@ -248,6 +249,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   ): Receipt {
     const status = result.kind === 'cancelled' ? 'cancelled' : (relay.ended?.status ?? 'failed')
     result.inFlight.end(status === 'incomplete' ? 'completed' : status)
+    const change = stages.prefixChange(resolved) // before this turn is the last one
     const remember = status === 'completed' || status === 'incomplete'
     const fullChain = remember ? stages.remember(resolved, output, storedId, result.choice.backend, request) : resolved.chain
     const first = result.firstOutputAtMs
@@ -269,13 +271,14 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       expectedPromptTokens: decision!.promptTokens,
       preparedTokens: preparedFor(result.choice),
       usage: relay.usage,
+      awaits: output.some(({ type }) => type.endsWith('_call')) ? 'tool' : 'person',
       ttftMs: first === null ? null : first - result.dispatchedAtMs,
       decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
       inFlightAtDispatch: loadAtDispatch.running,
       queuedTokensAtDispatch: loadAtDispatch.queuedTokens,
       othersSecondsAtDispatch: loadAtDispatch.othersSeconds,
     }
-    const { prewarmed } = stages.learn(outcome, resolved)
+    const { prewarmed, finding } = stages.learn(outcome, resolved)
     return writeReceipt(resolved, decision!, id, stages.wallMs(), {
       choice: result.choice,
       protocol: result.protocol,
@@ -284,9 +287,15 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
       status,
       prewarmed,
       timing: result,
+      change,
+      finding,
+      left: { tokens: request.homeTokens ?? 0, backendId: request.homeBackendId },
     })
   }
 }
+
+/** Of a turn that no backend answered. */
+const UNLEARNT = { change: () => 'unknown' as const, finding: null, left: { tokens: 0, backendId: null } }
 
 /** One protocol per conversation where the backend speaks it, else Chat where it exists. */
 function protocolOf(backend: Backend, turn: Turn, kept: Protocol | null): Protocol {

@@ -1,4 +1,5 @@
 /** What the spine is made of: each stage as the spine calls it; `compose.ts` hands in the real ones. */
+import type { CacheEvidence } from './cache-account.ts'
 import type { TokenCharge } from './http/tenant-limits.ts'
 import type { Backend, Protocol } from './model/backend.ts'
 import type { CancelSignal } from './model/cancellation.ts'
@@ -40,7 +41,9 @@ export type Stages = {
   ) => InFlight
   readonly dispatch: Omit<DispatchPorts, 'begin'>
   readonly newResource: (turn: Turn, tools: readonly JsonObject[], id: string, createdAtSeconds: number) => JsonObject
-  readonly diagnose: (turn: ResolvedTurn, cachedTokens: number | null) => Promise<JsonObject | null>
+  readonly diagnose: (turn: ResolvedTurn, receipt: Receipt) => Promise<JsonObject | null>
+  /** How the prompt relates to its session's last turn; asked before the turn is remembered. */
+  readonly prefixChange: (turn: ResolvedTurn) => CacheEvidence['change']
   readonly save: (save: SaveTurn) => Promise<void>
   readonly remember: (
     turn: ResolvedTurn,
@@ -55,8 +58,11 @@ export type Stages = {
     readonly queuedTokens: number
     readonly othersSeconds: number
   }
-  /** Says whether the turn profited from what was computed ahead of it. */
-  readonly learn: (outcome: Outcome, turn: ResolvedTurn) => { readonly prewarmed: boolean }
+  /** Says whether the turn profited from what was computed ahead of it, and what the answer showed of the cache. */
+  readonly learn: (
+    outcome: Outcome,
+    turn: ResolvedTurn,
+  ) => { readonly prewarmed: boolean; readonly finding: CacheEvidence['finding'] }
   readonly receipts: { put(tenant: string, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
   readonly newId: (prefix: IdPrefix | 'resp') => string

@@ -21,6 +21,8 @@ type Totals = {
   expectedCachedTokens: number
   cachedTokensError: number
   outputTokens: number
+  /** By why: turns, and prompt tokens that were computed again. */
+  readonly cache: Map<string, { readonly labels: Labels; turns: number; missedTokens: number }>
   /** By `reason outcome`. */
   readonly turns: Map<string, { readonly labels: Labels; count: number }>
 }
@@ -38,6 +40,12 @@ export class TurnTotals {
       totals.cachedTokens += cachedTokens.actual
       totals.cachedTokensError += Math.abs(cachedTokens.actual - cachedTokens.expected)
     }
+    const { why, missedTokens } = receipt.cache
+    let cache = totals.cache.get(why)
+    if (cache === undefined)
+      totals.cache.set(why, (cache = { labels: { backend: receipt.backendId, why }, turns: 0, missedTokens: 0 }))
+    cache.turns++
+    cache.missedTokens += missedTokens ?? 0
     const key = `${reason} ${outcome}`
     const turns = totals.turns.get(key)
     if (turns === undefined) totals.turns.set(key, { labels: { ...totals.labels, reason, outcome }, count: 1 })
@@ -77,8 +85,31 @@ export class TurnTotals {
         'Sum of |expected - actual| cached tokens; divide by prompt tokens.',
         'cachedTokensError',
       ),
+      this.#byWhy('homing_cache_verdicts_total', 'Turns by what became of their cached prefix, and why.', 'turns'),
+      this.#byWhy(
+        'homing_prompt_tokens_missed_total',
+        'Prompt tokens that could have been cached and were computed again, by why.',
+        'missedTokens',
+      ),
       tokens('homing_output_tokens_total', 'Generated tokens.', 'outputTokens'),
     ]
+  }
+
+  /** Over the models of each backend: a reason is the engine's or the router's affair, not a model's. */
+  #byWhy(name: string, help: string, field: 'turns' | 'missedTokens'): TotalsCounter {
+    const read = (): Sample[] => {
+      const sums = new Map<string, { labels: Labels; value: number }>()
+      for (const { cache, labels } of this.#all()) {
+        for (const [why, entry] of cache) {
+          const key = `${labels['backend']} ${why}`
+          const sum = sums.get(key)
+          if (sum === undefined) sums.set(key, { labels: entry.labels, value: entry[field] })
+          else sum.value += entry[field]
+        }
+      }
+      return [...sums.values()]
+    }
+    return { name, help, labelNames: ['backend', 'why'], read }
   }
 
   #all(): Totals[] {
@@ -97,6 +128,7 @@ export class TurnTotals {
         expectedCachedTokens: 0,
         cachedTokensError: 0,
         outputTokens: 0,
+        cache: new Map(),
         turns: new Map(),
       }
       byModel.set(model, totals)

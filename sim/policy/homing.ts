@@ -10,6 +10,8 @@ import { CacheCalibration } from '../../src/kv/calibration.ts'
 import { EngineLoad, type EngineLoadOptions } from '../../src/fleet/engine-load.ts'
 import { Ledger, type OthersPort } from '../../src/fleet/ledger.ts'
 import { OthersWork } from '../../src/fleet/others-work.ts'
+import type { TtftPort } from '../../src/kv/hidden-hits.ts'
+import { conversationKey, Pressure } from '../../src/kv/pressure.ts'
 import { LatencyModel } from '../../src/learn/latency.ts'
 import { OutputLength } from '../../src/learn/output-length.ts'
 import type { Backend, BackendConfig } from '../../src/model/backend.ts'
@@ -29,6 +31,7 @@ const TENANT = 'lab'
 const INDEX_BYTES = 256 * 2 ** 20
 /** Where no backend is usable the gateway answers 503; the laboratory's client tries again after this. */
 const RETRY_MS = 1000
+const HIDING = 0x68696465
 
 type Placed = {
   readonly scheduling: SchedulingRequest
@@ -150,6 +153,12 @@ class ExactIndex implements IndexPort {
   capacity(backend: number): number {
     return this.#index.capacity(backend)
   }
+  slots(): number {
+    return Infinity
+  }
+  idleMs(): number {
+    return 0
+  }
   version(backend: number): number {
     return this.#index.version(backend) + this.#changes
   }
@@ -160,11 +169,16 @@ class ExactIndex implements IndexPort {
 
 /** How Homing is run in the laboratory where it is not the plain one. */
 export type HomingOptions = {
+  /** Knows the caches as KV events without delay tell them. */
   readonly exact?: boolean
   /** Prefixes are computed ahead, so many tokens a minute and backend. */
   readonly prewarmTokensPerMinute?: number
+  /** Share of the answers that hide `cached_tokens`, as some engines do. */
+  readonly hiddenShare?: number
+  /** Told of each turn that continues another: was the parent's prompt still at its home, and what was predicted. */
+  readonly onReturn?: (seen: { readonly predicted: number; readonly resident: boolean }) => void
   /** Instead of a fresh `LatencyModel`: what wants to see each prediction beside its outcome. */
-  readonly latency?: (context: RouterContext) => LatencyPort
+  readonly latency?: (context: RouterContext) => LatencyPort & TtftPort
   /** Metrics pages are read every so many milliseconds (with the gateway's jitter), and correct the ledger. */
   readonly scrapeEveryMs?: number
   /** Instead of metrics pages: what the run itself knows of the others' work. */
@@ -172,10 +186,11 @@ export type HomingOptions = {
 }
 
 const build = (context: RouterContext, options: HomingOptions): Router => {
-  const { exact = false, prewarmTokensPerMinute = 0 } = options
+  const { exact = false, prewarmTokensPerMinute = 0, hiddenShare = 0, onReturn } = options
   const nowMs = (): number => context.nowMs()
   const blockIndex = new BlockIndex({ maxBytes: INDEX_BYTES, nowMs })
   const exactIndex = exact ? new ExactIndex(blockIndex, context) : null
+  const pressure = new Pressure({ index: blockIndex, nowMs, maxConversations: 200_000 })
   const backends = Array.from({ length: context.backends }, (_, index) => backendAt(context, index, exact))
   const after = (ms: number, callback: () => void): (() => void) => {
     let cancelled = false
@@ -199,7 +214,7 @@ const build = (context: RouterContext, options: HomingOptions): Router => {
     ledger,
     latency,
     outputLength: new OutputLength(),
-    ...(exact ? {} : { calibration: new CacheCalibration(blockIndex) }),
+    ...(exact ? {} : { calibration: new CacheCalibration(blockIndex, pressure, latency) }),
     random: context.random,
     nowMs,
     after,
@@ -211,6 +226,7 @@ const build = (context: RouterContext, options: HomingOptions): Router => {
   const placed = new Map<SimulatedRequest, Placed>()
   const homes = new Map<number, number>()
   let placing = 0
+  const hides = (request: SimulatedRequest): boolean => mix32(request.index, HIDING) < hiddenShare * 2 ** 32
 
   const schedulingRequest = (request: SimulatedRequest): SchedulingRequest => {
     const chain = chainOf(request, false, context.blockTokens)
@@ -264,10 +280,23 @@ const build = (context: RouterContext, options: HomingOptions): Router => {
           resolve(result === null ? null : { ...result, ms: nowMs() - sentMs })
         })
       })
+  const foresee = (
+    request: SimulatedRequest,
+    { tenant, sessionId }: SchedulingRequest,
+    tell: NonNullable<HomingOptions['onReturn']>,
+  ): void => {
+    const home = homes.get(request.parent)
+    const forecast = pressure.forecast(conversationKey(tenant, sessionId))
+    if (home === undefined || forecast === null || forecast.backendIndex !== home) return
+    const parent = context.request(request.parent)
+    const last = Math.floor(parent.promptTokens / context.blockTokens) - 1
+    if (last >= 0) tell({ predicted: forecast.now, resident: context.holds(home, parent.blocks[last]!) })
+  }
   const router: Router = {
     busy: () => placing > 0,
     arrive: (request) => {
       const scheduling = schedulingRequest(request)
+      if (onReturn !== undefined) foresee(request, scheduling, onReturn)
       placing++
       scheduler.place(scheduling, undefined, pieces(request, scheduling)).then(
         (decision) => {
@@ -310,7 +339,7 @@ const build = (context: RouterContext, options: HomingOptions): Router => {
           outcome === 'completed'
             ? {
                 promptTokens: request.promptTokens,
-                cachedTokens,
+                cachedTokens: hides(request) ? null : cachedTokens,
                 outputTokens: request.outputTokens,
                 reasoningTokens: null,
               }

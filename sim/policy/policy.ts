@@ -22,6 +22,8 @@ export interface RouterContext {
   usable(backend: number): boolean
   /** An operator takes it out of service: what runs there ends by itself, nothing new is to be sent. */
   draining(backend: number): boolean
+  /** By its place in the workload. */
+  request(index: number): SimulatedRequest
   /** `uncachedTokens`: the router's own estimate, for its ledger. */
   dispatch(request: SimulatedRequest, backend: number, uncachedTokens: number): void
   /**

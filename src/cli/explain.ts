@@ -77,6 +77,8 @@ export function explanation(receipt: JsonObject): string {
     `  session    ${text(session['id'])}, known by ${text(session['source'])}`,
     `  prompt     ${expectedActual(receipt['prompt_tokens'])} tokens, cached ${expectedActual(receipt['cached_tokens'])}`,
     ...preparedLine(object(receipt['prepared'])),
+    ...cacheLines(object(receipt['cache'])),
+    ...forecastLine(object(receipt['forecast'])),
     `  answer     ${tokens(receipt['output_tokens'])} tokens, first after ${milliseconds(receipt['ttft_ms'])}, ` +
       `all after ${milliseconds(receipt['total_ms'])}`,
     `  decided    in ${decided}, after waiting ${milliseconds(receipt['queued_ms'])}`,
@@ -100,6 +102,45 @@ function preparedLine(prepared: JsonObject): readonly string[] {
   if (typeof prepared['tokens'] !== 'number') return []
   const pieces = `${tokens(prepared['tokens'])} tokens in ${number(prepared['pieces'], 0)} pieces`
   return [`  prepared   ${pieces} in ${milliseconds(prepared['ms'])}, with room for shorter turns between them`]
+}
+
+const CACHE_VERDICTS: Readonly<Record<string, string>> = {
+  hit: 'as much was cached as could be',
+  new: 'nothing of it was computed before, as far as is known',
+  model_changed: 'the turn before asked for another model',
+  tools_changed: 'the tools are not those of the turn before',
+  instructions_changed: 'the instructions are not those of the turn before',
+  reasoning_dropped: 'reasoning of an earlier answer is left out now',
+  history_changed: 'the prompt does not begin as the turn before ended',
+  moved: 'the backend that holds it was dearer than computing it again',
+  home_unavailable: 'the backend that holds it takes no turns, or failed',
+  evicted: 'the backend had let it go for want of room',
+  restarted: 'the backend lost its cache since',
+  rendered_differently: 'the engine found another text than the gateway, or keeps no answers',
+  not_told: 'the engine does not say, and its time to the first token does not tell',
+}
+
+/** How the conversation's cache stands now, not when it was answered. */
+function forecastLine(forecast: JsonObject): readonly string[] {
+  if (typeof forecast['resident_now'] !== 'number') return []
+  const percent = (value: JsonValue | undefined): string =>
+    typeof value === 'number' ? `${(100 * value).toFixed(0)} %` : 'an unknown share'
+  const within = forecast['expected_return_ms']
+  const back = typeof within === 'number' ? `, about ${percent(forecast['resident_at_return'])} when it returns (half of those that do: within ${milliseconds(within)})` : ''
+  return [`  by now     still cached at ${text(forecast['backend_id'])} with a probability of ${percent(forecast['resident_now'])}${back}`]
+}
+
+/** What became of the cached prefix; gateways of before had no such word. */
+function cacheLines(cache: JsonObject): readonly string[] {
+  const why = text(cache['why'])
+  const said = CACHE_VERDICTS[why]
+  if (said === undefined) return []
+  const missed = cache['missed_tokens']
+  const lost =
+    typeof missed === 'number' && missed > 0
+      ? `; ${number(missed, 0)} of ${tokens(cache['reusable_tokens'])} reusable tokens computed again`
+      : ''
+  return [`  cache      ${why}: ${said}${lost}${cache['inferred'] === true ? ' (told by the time to the first token)' : ''}`]
 }
 
 const SECONDS = ['wait_seconds', 'prefill_seconds', 'decode_seconds', 'regret_seconds', 'cost_seconds']

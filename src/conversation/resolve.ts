@@ -49,6 +49,7 @@ export async function resolveTurn(turn: Turn, ports: ResolvePorts): Promise<Reso
   const chain = buildChain(turn, head, history, input.items, ports)
   return withHistory(turn, {
     headKey: head.key,
+    headCharacters: head.characters,
     context,
     contextItemIds: [...history.itemIds, ...input.ids],
     newItems: input.fresh,
@@ -63,9 +64,16 @@ export async function resolveTurn(turn: Turn, ports: ResolvePorts): Promise<Reso
 function resolveChat(turn: Turn, ports: ResolvePorts): ResolvedTurn {
   const effectiveTools = turn.tools ?? []
   const root = ports.chains.root(turn.tenant, turn.model)
-  const chain = extendByItems(root, turn.input, ports.chains, ports.chains.head(turn.instructions, effectiveTools))
+  const head = ports.chains.head(turn.instructions, effectiveTools)
+  const chain = extendByItems(root, turn.input, ports.chains, head)
+  let headCharacters = head.length
+  for (const item of turn.input) {
+    if (item['role'] !== 'system' && item['role'] !== 'developer') break
+    headCharacters += ports.chains.item(item).length
+  }
   return withHistory(turn, {
     headKey: 0,
+    headCharacters,
     context: turn.input,
     contextItemIds: [],
     newItems: [],
@@ -102,6 +110,7 @@ const withHistory = (turn: Turn, history: Omit<ResolvedTurn, keyof Turn>): Resol
   inputItemIds: history.inputItemIds,
   effectiveTools: history.effectiveTools,
   headKey: history.headKey,
+  headCharacters: history.headCharacters,
   chain: history.chain,
   parent: history.parent,
   session: history.session,
@@ -205,7 +214,7 @@ const ID_PREFIXES = {
 const idPrefix = (type: string): 'msg' | 'fc' | 'fco' | 'rs' | 'item' | 'ctc' | 'ctco' =>
   (ID_PREFIXES as Record<string, (typeof ID_PREFIXES)[keyof typeof ID_PREFIXES]>)[type] ?? 'item'
 
-type Head = { readonly chain: GrowingChain; readonly key: number }
+type Head = { readonly chain: GrowingChain; readonly key: number; readonly characters: number }
 
 /** What stands before the items. The key names all of it: the text is filled up to whole blocks, since only those are hashed. */
 function headOf(turn: Turn, tools: readonly JsonObject[], ports: ResolvePorts): Head {
@@ -213,7 +222,7 @@ function headOf(turn: Turn, tools: readonly JsonObject[], ports: ResolvePorts): 
   const root = ports.chains.root(turn.tenant, turn.model)
   const chain = text === '' ? root : root.extend(text)
   const filled = (chain.length + 1) * root.blockCharacters
-  return { chain, key: chain.extend('\u0000'.repeat(filled - text.length)).key() }
+  return { chain, key: chain.extend('\u0000'.repeat(filled - text.length)).key(), characters: text.length }
 }
 
 /** The parent's chain continued where the head is the same, else the whole prompt from the start. */

@@ -98,6 +98,7 @@ export class BlockIndex {
       if (entry < 0) break
       tip = entry
     }
+    if (backend.slots < Infinity) this.#noteTime(backend)
     if (backend.leaves > backend.slots) this.#evict(backend, () => backend.leaves > backend.slots, 'slots')
     if (speculative && known < length) {
       this.#speculative.push({ chain, backendIndex, untilMs: options.speculativeUntilMs })
@@ -191,6 +192,7 @@ export class BlockIndex {
   setSlots(backendIndex: number, slots: number): void {
     const backend = this.#backend(backendIndex)
     backend.slots = Math.max(1, slots)
+    if (backend.slots < Infinity && backend.times === NO_TIMES) backend.times = new Float64Array(2 * TIMES)
     this.#evict(backend, () => backend.leaves > backend.slots, 'slots')
   }
 
@@ -224,6 +226,21 @@ export class BlockIndex {
   /** Chains that end at the backend: about its resident conversations. */
   chains(backendIndex: number): number {
     return this.#backends[backendIndex]?.leaves ?? 0
+  }
+
+  /** How long the chain that an engine of slots would let go next has not been used; 0 where a slot is free. */
+  idleMs(backendIndex: number): number {
+    const backend = this.#backends[backendIndex]
+    if (backend === undefined || backend.leaves < backend.slots) return 0
+    const lastUse = this.#lastUse[backend.heap[0]!]!
+    const { times } = backend
+    const kept = Math.min(backend.timesNoted, TIMES)
+    // From the oldest on; what is older than all of them was used before the first.
+    for (let at = backend.timesNoted - kept; at < backend.timesNoted; at++) {
+      const place = 2 * (at % TIMES)
+      if (times[place]! >= lastUse) return this.#nowMs() - times[place + 1]!
+    }
+    return 0
   }
 
   /** Infinity while unknown. */
@@ -305,9 +322,17 @@ export class BlockIndex {
         capacity: Infinity,
         slots: Infinity,
         forgot: false,
+        times: NO_TIMES,
+        timesNoted: 0,
       })
     }
     return this.#backends[backendIndex]!
+  }
+
+  #noteTime(backend: BackendBlocks): void {
+    const place = 2 * (backend.timesNoted++ % TIMES)
+    backend.times[place] = backend.clock
+    backend.times[place + 1] = this.#nowMs()
   }
 
   /** Length of the held prefix; `from` blocks are likely held already. Gallops, then halves: most backends hold little. */
@@ -573,10 +598,16 @@ type BackendBlocks = {
   capacity: number
   slots: number
   forgot: boolean
+  /** Engines of slots: at which time the clock stood where, for the last `TIMES` uses. */
+  times: Float64Array
+  timesNoted: number
 }
 
 type Speculation = { readonly chain: BlockChain; readonly backendIndex: number; readonly untilMs: number }
 
+/** A conversation is used three times a turn: the last of some ten slots is told apart. */
+const TIMES = 64
+const NO_TIMES = new Float64Array(0)
 const FIRST_ENTRIES = 1024
 const BYTES_PER_ENTRY = 33
 const SPECULATIVE = 1

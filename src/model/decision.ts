@@ -15,6 +15,8 @@ export type SchedulingRequest = {
   readonly homeBackendId: string | null
   /** Prompt and answer tokens of the parent response: what its home held when it ended. Left out where unknown. */
   readonly homeTokens?: number
+  /** Tools, instructions or model are not the parent's: its home holds nothing of this prompt by that. */
+  readonly headChanged?: boolean
   /** The protocol that this conversation has been rendered in so far; kept when possible. */
   readonly protocol: 'chat' | 'responses' | null
   readonly needsVision: boolean

@@ -16,7 +16,11 @@ export type Outcome = {
   readonly expectedPromptTokens: number
   /** Of the expected cached tokens, those that were computed there for this very turn just before. */
   readonly preparedTokens?: number
+  /** Only a piece of the turn's prompt was computed; the turn itself follows. */
+  readonly partial?: boolean
   readonly usage: Usage | null
+  /** What the conversation waits for now: a tool's result, or a person. Left out where unknown. */
+  readonly awaits?: 'tool' | 'person'
   /** From dispatch to the first output, null when there was none. Milliseconds. */
   readonly ttftMs: number | null
   /** From the first to the last output. */

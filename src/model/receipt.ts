@@ -1,6 +1,33 @@
 import type { SessionSource } from './turn.ts'
 import type { DecisionReason } from './decision.ts'
 
+/** What became of the cached prefix, and why: the values of `cache.why`. docs/api.md says each in a sentence. */
+export type CacheVerdict =
+  | 'hit' // as much as could be
+  | 'new' // nothing of it was ever computed, as far as is known
+  | 'model_changed'
+  | 'tools_changed'
+  | 'instructions_changed'
+  | 'reasoning_dropped' // the engine's template, or the client, leaves earlier reasoning out
+  | 'history_changed' // what the client sent does not begin with what was sent before
+  | 'moved' // another backend was cheaper than the one that holds it
+  | 'home_unavailable' // the one that holds it takes no turns now, or failed
+  | 'evicted'
+  | 'restarted'
+  | 'rendered_differently' // the engine found a different text than ours, or keeps no answers
+  | 'not_told' // the engine hides it, and its time to the first token did not tell
+  | 'unanswered' // no backend answered
+
+export type CacheAccount = {
+  readonly why: CacheVerdict
+  /** Prompt tokens that could have been cached: the most any backend was expected to hold, or what the last turn left. */
+  readonly reusableTokens: number
+  /** Of those, the ones that were computed again; null where the engine does not tell. */
+  readonly missedTokens: number | null
+  /** True where `missedTokens` was read off the time to the first token. */
+  readonly inferred: boolean
+}
+
 /** Why an answer went where it went, and what came of it. Holds no text of the conversation. */
 export type Receipt = {
   readonly id: string
@@ -21,6 +48,7 @@ export type Receipt = {
   readonly prepared?: { readonly tokens: number; readonly pieces: number; readonly ms: number }
   /** True where the turn found cached what had been computed ahead for it; left out otherwise. */
   readonly prewarmed?: boolean
+  readonly cache: CacheAccount
   readonly outputTokens: number | null
   readonly ttftMs: number | null
   readonly totalMs: number | null

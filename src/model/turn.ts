@@ -86,6 +86,8 @@ export type ResolvedTurn = Turn & {
   readonly effectiveTools: readonly JsonObject[]
   /** Names model, tools and instructions: a chain is only continued under the same head. */
   readonly headKey: number
+  /** Canonical characters of tools and instructions (Chat: of the system messages at the front), where the items begin. */
+  readonly headCharacters: number
   /** The whole prompt: tools, instructions, context. */
   readonly chain: GrowingChain
   readonly parent: StoredResponse | null

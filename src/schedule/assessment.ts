@@ -194,7 +194,7 @@ export class Assessment {
     const backend = this.#found.backends[position]!
     const resident = this.#ports.residency?.residentTokens(request.chain, backend) ?? -1
     if (resident >= 0) return Math.min(most, resident)
-    if (blocks === 0 && backend.id === request.homeBackendId && this.#ports.index.neverForgot(backend.index)) {
+    if (blocks === 0 && request.headChanged !== true && backend.id === request.homeBackendId && this.#ports.index.neverForgot(backend.index)) {
       // Known from the store, placed before this process began: it probably still holds what the parent turn left.
       return Math.min(most, request.homeTokens ?? ASSUMED_AT_HOME * request.promptTokens)
     }

@@ -1,6 +1,6 @@
 import type { Backend } from '../model/backend.ts'
 import type { CancelSignal } from '../model/cancellation.ts'
-import type { InFlight } from '../model/decision.ts'
+import type { InFlight, SchedulingRequest } from '../model/decision.ts'
 import type { Outcome } from '../model/outcome.ts'
 import type { BlockChain } from '../model/turn.ts'
 
@@ -19,6 +19,10 @@ export interface IndexPort {
   blocks(backendIndex: number): number
   chains(backendIndex: number): number
   capacity(backendIndex: number): number
+  /** Whole sequences that the engine keeps (llama.cpp); Infinity for engines that keep blocks. */
+  slots(backendIndex: number): number
+  /** How long the sequence that such an engine lets go next has not been used; 0 where one is free. */
+  idleMs(backendIndex: number): number
   version(backendIndex: number): number
   neverForgot(backendIndex: number): boolean
 }
@@ -75,8 +79,13 @@ export interface OutputLengthPort {
 /** Corrects the index by what answers report. */
 export interface CalibrationPort {
   /** Called before the turn's blocks are inserted: afterwards they are fresh. */
-  dispatched(chain: BlockChain, backendIndex: number): void
-  observe(outcome: Outcome): void
+  dispatched(request: Pick<SchedulingRequest, 'chain' | 'tenant' | 'sessionId'>, backendIndex: number): void
+  /** `cachedTokens` as reported, or as the time to the first token tells them; null where nobody knows. */
+  observe(outcome: Outcome): {
+    readonly finding: string | null
+    readonly cachedTokens: number | null
+    readonly homeCleared: boolean
+  }
 }
 
 /**

@@ -39,6 +39,8 @@ export type SchedulerPorts = {
   readonly latency: LatencyPort
   readonly outputLength: OutputLengthPort
   readonly calibration?: CalibrationPort
+  /** Probability that a conversation which has been silent for so long comes back soon. Left out: 1. */
+  readonly returnsSoon?: (elapsedMs: number) => number
   readonly random: () => number
   readonly nowMs: () => number
   /** Another way to choose than least expected seconds. It places on arrival: turns then wait in the engines' queues. */
@@ -71,7 +73,7 @@ export class Scheduler {
       waitScorer(ledger, latency),
       prefillScorer(latency),
       decodeScorer(ledger, latency),
-      regretScorer(index, latency),
+      regretScorer(index, latency, ports.returnsSoon),
     ] as const
     const assessment = { index, ledger, outputLength, scorers, ...(residency === undefined ? {} : { residency }) }
     this.#immediate = new Assessment(assessment)
@@ -135,7 +137,7 @@ export class Scheduler {
     const { backend } = choice
     const overheadSeconds = latency.prefillSeconds(0, backend.index, request.model)
     this.#readiness.settle(decision.ranked[0]!.backend.index)
-    calibration?.dispatched(request.chain, backend.index)
+    calibration?.dispatched(request, backend.index)
     const inFlight = ledger.begin(backend.index, {
       uncachedTokens: Math.max(0, request.promptTokens - choice.expectedCachedTokens),
       expectedOutputTokens: decision.expectedOutputTokens,
@@ -171,13 +173,18 @@ export class Scheduler {
     this.#late?.pump()
   }
 
-  observe(outcome: Outcome): void {
+  /** What the answer showed of the cache, where somebody calibrates. */
+  observe(outcome: Outcome): ReturnType<CalibrationPort['observe']> | null {
     const { index, latency, outputLength, calibration } = this.#ports
-    latency.observe(outcome)
+    // First, since it reads the time to the first token against the model as it stands.
+    const finding = calibration?.observe(outcome) ?? null
+    const told = finding?.cachedTokens ?? null
+    const hidden = (outcome.usage?.cachedTokens ?? null) === null
+    latency.observe(hidden && told !== null ? { ...outcome, expectedCachedTokens: told } : outcome)
     this.#chunks.observe(outcome)
     outputLength.observe(outcome)
-    if (calibration !== undefined) calibration.observe(outcome)
-    else if (outcome.ttftMs !== null) index.insert(outcome.fullChain, outcome.backend.index)
+    if (calibration === undefined && outcome.ttftMs !== null) index.insert(outcome.fullChain, outcome.backend.index)
+    return finding
   }
 
   /** What waits now, and what became of those who waited. */
@@ -227,7 +234,7 @@ export class Scheduler {
     const overheadSeconds = latency.prefillSeconds(0, b, request.model)
     const inFlightAtDispatch = ledger.runningCount(b)
     const queuedTokensAtDispatch = ledger.remainingPrefillTokens(b)
-    calibration?.dispatched(chain, b)
+    calibration?.dispatched({ chain, tenant: request.tenant, sessionId: request.sessionId }, b)
     const prefillSeconds = Math.max(0, seconds - overheadSeconds)
     const inFlight = ledger.begin(b, { uncachedTokens, expectedOutputTokens: 1, promptTokens, prefillSeconds, overheadSeconds })
     index.insert(chain, b, { speculativeUntilMs: nowMs() + SPECULATIVE_LIFE_MS + 3000 * seconds })
@@ -253,6 +260,7 @@ export class Scheduler {
         expectedCachedTokens: cachedTokens,
         expectedPromptTokens: promptTokens,
         preparedTokens,
+        partial: true,
         usage: { promptTokens: result.promptTokens, cachedTokens: result.cachedTokens, outputTokens: 1, reasoningTokens: null },
         ttftMs: result.ms,
         decodeMs: null,
@@ -270,7 +278,6 @@ export class Scheduler {
 type Waited = { readonly queuedMs: number; readonly prepared?: Prepared; readonly reason?: DecisionReason }
 const NOT_WAITED: Waited = { queuedMs: 0 }
 const NO_ROOM = new WaitingRoom()
-
 const ALWAYS = (): boolean => true
 
 /** Beyond three times the expected time to the first token, a placed turn's blocks count as present this long. */

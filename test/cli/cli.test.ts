@@ -185,6 +185,16 @@ test('a receipt is explained with reason, figures, failovers and a table of the 
   c: not considered, healthy: connection refused`)
 })
 
+test('a receipt says what became of the cached prefix, and how the cache stands by now', () => {
+  const lines = explanation({
+    ...RECEIPT,
+    cache: { why: 'evicted', reusable_tokens: 900, missed_tokens: 800, inferred: true },
+    forecast: { backend_id: 'a', resident_now: 0.971, uncertainty: 0.02, resident_at_return: 0.8, returns: 0.6, expected_return_ms: 64_000 },
+  }).split('\n')
+  assert.ok(lines.includes('  cache      evicted: the backend had let it go for want of room; 800 of 900 reusable tokens computed again (told by the time to the first token)'))
+  assert.ok(lines.includes('  by now     still cached at a with a probability of 97 %, about 80 % when it returns (half of those that do: within 64000 ms)'))
+})
+
 test('a receipt of another shape is explained as far as it goes, and control characters never reach the terminal', () => {
   assert.ok(explanation({}).includes('because'))
   assert.ok(!explanation({ ...RECEIPT, trouble: 'a\u001b[31mred\n' }).includes('\u001b'))

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import type { JsonObject } from '../../src/model/json.ts'
 import { errorOf, harness, responseOf, textOf, type Harness } from './support/gateway.ts'
@@ -198,7 +199,36 @@ test('prompt_cache_diagnostics says on request why the cache hit or missed', LIM
   const hit = await turn(gateway, { input: 'Q2', previous_response_id: idOf(first), ...options })
   assert.deepEqual(hit['prompt_cache_diagnostics'], { type: 'cache_hit' })
   const miss = await turn(gateway, { input: 'Q2', previous_response_id: idOf(first), tools: [{ type: 'function', name: 'f', parameters: {} }], ...options })
-  assert.deepEqual(miss['prompt_cache_diagnostics'], { type: 'cache_miss', reason: 'tools_changed', cache_missed_tokens: 620, comparison_reusable_tokens: 620 })
+  assert.deepEqual(miss['prompt_cache_diagnostics'], { type: 'cache_miss', reason: 'tools_changed', cache_missed_tokens: 620, comparison_reusable_tokens: 620, homing_reason: 'tools_changed' })
+})
+
+test('a cache that was lost is explained in the receipt, and by no invented reason in the diagnostics', LIMIT, async (t) => {
+  const gateway = await harness(t, { backends: 1 })
+  const answers = (prompt: number, cached: number) => (response: ServerResponse) => {
+    sseHead(response)
+    response.end(chunk({ content: 'Yes.' }) + chunk({}, 'stop') + usageChunk(prompt, cached, 20) + DONE)
+  }
+  gateway.next(answers(600, 0), answers(700, 610), answers(800, 0))
+  const receiptOf = async (body: JsonObject): Promise<JsonObject> => (await gateway.json(`/homing/v1/responses/${idOf(body)}/decision`)).body
+  const long = 'What is written on the old harbour map? '.repeat(60)
+  const first = await turn(gateway, { input: long })
+  const second = await turn(gateway, { input: 'And?', previous_response_id: idOf(first) })
+  const third = await turn(gateway, { input: 'And?', previous_response_id: idOf(second), prompt_cache_options: { comparison_response_id: idOf(second) } })
+  const accounts = await Promise.all([first, second, third].map(async (body) => (await receiptOf(body))['cache'] as JsonObject))
+  assert.deepEqual(accounts.map((account) => account['why']), ['new', 'hit', 'restarted'])
+  assert.deepEqual(accounts[2], { why: 'restarted', reusable_tokens: 720, missed_tokens: 720, inferred: false })
+  assert.deepEqual(third['prompt_cache_diagnostics'], { type: 'unavailable', homing_reason: 'restarted', homing_missed_tokens: 720 })
+  const metrics = await (await fetch(`${gateway.url}/metrics`)).text()
+  assert.match(metrics, /homing_prompt_tokens_missed_total\{backend="[^"]+",why="restarted"\} 720/)
+})
+
+test('a prompt under other instructions expects nothing of what its parent left, and says why', LIMIT, async (t) => {
+  const gateway = await harness(t, { backends: 1, usual: remembers('Hello there.') })
+  const first = await turn(gateway, { input: 'What is written on the old harbour map? '.repeat(60) })
+  const second = await turn(gateway, { input: 'And?', previous_response_id: idOf(first), instructions: 'Answer like a pirate.' })
+  const receipt = (await gateway.json(`/homing/v1/responses/${idOf(second)}/decision`)).body
+  assert.deepEqual([(receipt['cached_tokens'] as JsonObject)['expected'], (receipt['cache'] as JsonObject)['why']], [0, 'instructions_changed'])
+  assert.equal((receipt['forecast'] as JsonObject)['backend_id'], receipt['backend_id'])
 })
 
 test('a conversation stays on its backend, by parent, by conversation, by session header and by full history', LIMIT, async (t) => {

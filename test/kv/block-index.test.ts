@@ -68,6 +68,22 @@ describe('BlockIndex', () => {
     index.checkIntegrity()
   })
 
+  it('knows how long the chain has been idle that an engine of slots lets go next', () => {
+    const { index, clock } = newIndex()
+    index.setSlots(0, 2)
+    index.insert(chainOf('aaa'), 0)
+    assert.equal(index.idleMs(0), 0)
+    clock.nowMs = 100
+    index.insert(chainOf('bbb'), 0)
+    clock.nowMs = 150
+    assert.equal(index.idleMs(0), 150)
+    index.insert(chainOf('aaab'), 0)
+    clock.nowMs = 180
+    assert.equal(index.idleMs(0), 80)
+    index.setSlots(0, 3)
+    assert.equal(index.idleMs(0), 0)
+  })
+
   it('cuts what hangs below a block that an answer found missing, also of other sessions', () => {
     const { index } = newIndex()
     for (const text of ['abcdef', 'abcxyz', 'abq', 'zz']) index.insert(chainOf(text), 0)

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { BlockIndex } from '../../src/kv/block-index.ts'
 import { CacheCalibration } from '../../src/kv/calibration.ts'
+import { Pressure } from '../../src/kv/pressure.ts'
+import { LatencyModel } from '../../src/learn/latency.ts'
 import type { Outcome } from '../../src/model/outcome.ts'
 import { backendAt, chainOf, seeded, words } from '../schedule/fixture.ts'
 
@@ -10,7 +12,9 @@ const TOKENS = 512
 /** An engine with an LRU of whole blocks that keeps prompts, and answers if told so. */
 function newEngine(capacity: number, keepsAnswers = true) {
   const index = new BlockIndex({ maxBytes: 1 << 22, nowMs: () => 0 })
-  const calibration = new CacheCalibration(index)
+  const latency = new LatencyModel()
+  const pressure = new Pressure({ index, nowMs: () => 0, maxConversations: 1000 })
+  const calibration = new CacheCalibration(index, pressure, latency)
   const held = new Map<string, true>()
   const backend = backendAt(0)
   const key = (text: readonly string[], length: number) => text.slice(0, length).join(' ')
@@ -26,21 +30,22 @@ function newEngine(capacity: number, keepsAnswers = true) {
     const expected = index.cachedBlocks(promptChain, 0)
     let actual = 0
     while (actual < prompt.length && held.has(key(prompt, actual + 1))) actual++
-    calibration.dispatched(promptChain, 0)
+    calibration.dispatched({ chain: promptChain, tenant: 't', sessionId: prompt[0] ?? '' }, 0)
     index.insert(promptChain, 0, { speculativeUntilMs: 1 })
     use(prompt)
     if (keepsAnswers) use([...prompt, ...answer])
     const outcome: Outcome = {
-      backend, model: 'm', tenant: 't', sessionId: 's', status: 'completed', promptChain, fullChain: chainOf([...prompt, ...answer]),
-      expectedCachedTokens: expected * TOKENS, expectedPromptTokens: prompt.length * TOKENS, ttftMs: 1, decodeMs: 1,
+      backend, model: 'm', tenant: 't', sessionId: prompt[0] ?? '', status: 'completed', promptChain, fullChain: chainOf([...prompt, ...answer]),
+      expectedCachedTokens: expected * TOKENS, expectedPromptTokens: prompt.length * TOKENS, ttftMs: 20 + ((prompt.length - actual) * TOKENS) / 8, decodeMs: 1,
       usage: { promptTokens: prompt.length * TOKENS, cachedTokens: reports ? actual * TOKENS : null, outputTokens: answer.length * TOKENS, reasoningTokens: null },
       inFlightAtDispatch: 0, queuedTokensAtDispatch: 0,
     }
-    calibration.observe(outcome)
+    const { cachedTokens } = calibration.observe(outcome)
+    latency.observe(cachedTokens === null ? outcome : { ...outcome, expectedCachedTokens: cachedTokens })
     index.checkIntegrity()
     return { expected, actual }
   }
-  return { index, calibration, turn, backend, restart: () => held.clear() }
+  return { index, calibration, pressure, turn, backend, restart: () => held.clear() }
 }
 
 describe('CacheCalibration', () => {
@@ -101,10 +106,37 @@ describe('CacheCalibration', () => {
     assert.equal(index.cachedBlocks(chainOf(words('x', 31)), 0), 31)
   })
 
+  it('learns the slots of an engine that keeps whole sequences, and that a cache in RAM lies behind them', () => {
+    const { index, turn } = newEngine(100_000)
+    index.setSlots(0, 2)
+    for (const name of ['x', 'y', 'z']) turn(words(name, 30))
+    assert.equal(index.chains(0), 2)
+    assert.equal(index.cachedBlocks(chainOf(words('x', 30)), 0), 0)
+    const { expected, actual } = turn(words('x', 31))
+    assert.deepEqual([expected, actual], [0, 30])
+    assert.equal(index.slots(0), 3)
+    assert.equal(index.capacity(0), Infinity)
+  })
+
+  it('clears a backend that hides what it caches only at the second restart in a row that its times show', () => {
+    const { index, calibration, turn, restart } = newEngine(100_000)
+    turn(words('w', 30))
+    for (let round = 0; round < 12; round++) turn(words(`filler${round}-`, 60))
+    turn(words('w', 31)) // proves that what is 700 blocks old is still there
+    for (const name of ['x', 'y', 'z']) turn(words(name, 60))
+    restart()
+    turn(words('z', 61), [], false)
+    assert.equal(calibration.counts.restarted, 0)
+    assert.equal(index.cachedBlocks(chainOf(words('x', 60)), 0), 60)
+    turn(words('y', 61), [], false)
+    assert.equal(calibration.counts.restarted, 1)
+    assert.equal(index.cachedBlocks(chainOf(words('x', 60)), 0), 0)
+  })
+
   it('takes back what a turn without an answer was expected to bring', () => {
     const { index, calibration } = newEngine(1000)
     const promptChain = chainOf(words('x', 5))
-    calibration.dispatched(promptChain, 0)
+    calibration.dispatched({ chain: promptChain, tenant: 't', sessionId: 's' }, 0)
     index.insert(promptChain, 0, { speculativeUntilMs: 1 })
     calibration.observe({
       backend: backendAt(0), model: 'm', tenant: 't', sessionId: 's', status: 'failed', promptChain, fullChain: promptChain,

@@ -1,6 +1,7 @@
 /** A scheduler on a fake clock with a small fleet, and turns by name: what the scheduling tests share. */
 import { BlockIndex } from '../../src/kv/block-index.ts'
 import { CacheCalibration } from '../../src/kv/calibration.ts'
+import { Pressure } from '../../src/kv/pressure.ts'
 import { Ledger } from '../../src/fleet/ledger.ts'
 import { LatencyModel } from '../../src/learn/latency.ts'
 import { OutputLength } from '../../src/learn/output-length.ts'
@@ -68,9 +69,11 @@ export function newFleet(backends: readonly Backend[], options: { policy?: Polic
   const timers = new Set<{ atMs: number; callback: () => void }>()
   const nowMs = () => clock.nowMs
   const index = new BlockIndex({ maxBytes: 1 << 22, nowMs })
+  for (const backend of backends) if (backend.slots !== null) index.setSlots(backend.index, backend.slots)
   const ledger = new Ledger({ nowMs })
   const latency = new LatencyModel()
-  const calibration = new CacheCalibration(index)
+  const pressure = new Pressure({ index, nowMs, maxConversations: 10_000 })
+  const calibration = new CacheCalibration(index, pressure, latency)
   const after = (ms: number, callback: () => void) => {
     const timer = { atMs: clock.nowMs + ms - (options.timersEarlyMs ?? 0), callback }
     timers.add(timer)
@@ -78,7 +81,7 @@ export function newFleet(backends: readonly Backend[], options: { policy?: Polic
   }
   const scheduler = new Scheduler({
     fleet: { list: () => backends }, index, ledger, latency, outputLength: new OutputLength(), calibration,
-    random: seeded(options.seed ?? 1), nowMs,
+    random: seeded(options.seed ?? 1), nowMs, returnsSoon: (elapsedMs) => pressure.returnsSoon(elapsedMs),
     ...(options.policy === undefined ? {} : { policy: options.policy }),
     ...(options.waiting === true ? { after } : {}),
     ...(options.maxWaitMs === undefined ? {} : { maxWaitMs: options.maxWaitMs }),
@@ -112,7 +115,7 @@ export function newFleet(backends: readonly Backend[], options: { policy?: Polic
     clock.nowMs = untilMs
     await settled()
   }
-  return { scheduler, index, ledger, latency, calibration, clock, start, finish, advance, timers }
+  return { scheduler, index, ledger, latency, calibration, pressure, clock, start, finish, advance, timers }
 }
 
 export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { SchedulingRequest } from '../../src/model/decision.ts'
+import { regretScorer } from '../../src/schedule/scorers/regret.ts'
 import { HomingError } from '../../src/model/error.ts'
 import { backendAt, newFleet, requestFor, words, type FakeBackend } from './fixture.ts'
 
@@ -163,6 +164,23 @@ describe('Placement', () => {
       finish(start(request, decision), 8 * (request.promptTokens - decision.ranked[0]!.expectedCachedTokens) / 64)
     }
     for (const count of counts) assert.ok(count >= 8, `${counts}`)
+  })
+
+  it('where no slot is free, a newcomer costs least where the one that goes has been idle longest', () => {
+    const slots = [3, 3, 4] // engine 2 has one free
+    const index = { chains: () => 3, slots: (backend: number) => slots[backend]!, idleMs: (backend: number) => [1000, 60_000, 0][backend]! }
+    const scorer = regretScorer(index, { prefillSeconds: () => 0.5 }, (elapsedMs) => 1 / (1 + elapsedMs / 10_000))
+    const request = requestFor(words('new', 4))
+    const costOf = scorer.prepare({
+      request, candidates: [0, 1, 2].map((at) => backendAt(at)), cachedTokens: new Float64Array(3), trunkTokens: 0, trunkFanOut: 1, tokensPerBlock: 512, expectedOutputTokens: 20,
+    })
+    const [fresh, idle, free] = [0, 1, 2].map((at) => costOf(backendAt(at), at)) as [number, number, number]
+    assert.ok(free < idle && idle < fresh, `${free} ${idle} ${fresh}`)
+    // A conversation that goes on there takes no new slot.
+    const goesOn = scorer.prepare({
+      request, candidates: [backendAt(0)], cachedTokens: Float64Array.of(1024), trunkTokens: 0, trunkFanOut: 1, tokensPerBlock: 512, expectedOutputTokens: 20,
+    })
+    assert.equal(goesOn(backendAt(0), 0), 0)
   })
 
   it('puts twelve conversations on three idle engines of four slots evenly', async () => {

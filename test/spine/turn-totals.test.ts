@@ -5,7 +5,7 @@ import { TurnTotals } from '../../src/turn-totals.ts'
 
 const receipt = (changes: Partial<Receipt>): Receipt => ({
   id: 'resp_1', requestId: 'req_1', createdAtMs: 0, endpoint: 'responses', model: 'm', session: { id: 's', source: 'new' }, backendId: 'a', servedModel: 'm',
-  protocol: 'chat', reason: 'home', promptTokens: { expected: 90, actual: 100 }, cachedTokens: { expected: 70, actual: 80 }, outputTokens: 5, ttftMs: 10,
+  protocol: 'chat', reason: 'home', promptTokens: { expected: 90, actual: 100 }, cachedTokens: { expected: 70, actual: 80 }, cache: { why: 'hit', reusableTokens: 80, missedTokens: 0, inferred: false }, outputTokens: 5, ttftMs: 10,
   totalMs: 20, queuedMs: 0, decideMicroseconds: 5, candidates: [], filteredOut: [], failovers: [], omitted: [], outcome: 'completed', trouble: null, ...changes,
 })
 
@@ -30,4 +30,13 @@ test('an engine that hides its cached tokens adds neither hits nor error', () =>
   assert.deepEqual(read(totals, 'homing_prompt_tokens_cached_total').map(({ value }) => value), [0])
   assert.deepEqual(read(totals, 'homing_cached_tokens_absolute_error_total').map(({ value }) => value), [0])
   assert.deepEqual(read(totals, 'homing_prompt_tokens_cached_expected_total').map(({ value }) => value), [70])
+})
+
+test('what became of the cached prefix is counted by why, over the models of a backend', () => {
+  const totals = new TurnTotals()
+  const evicted = { why: 'evicted', reusableTokens: 90, missedTokens: 60, inferred: false } as const
+  for (const changes of [{}, { cache: evicted }, { cache: evicted, model: 'other' }]) totals.add(receipt(changes))
+  const byWhy = (name: string) => Object.fromEntries(read(totals, name).map(({ labels, value }) => [labels['why'], value]))
+  assert.deepEqual(byWhy('homing_cache_verdicts_total'), { hit: 1, evicted: 2 })
+  assert.deepEqual(byWhy('homing_prompt_tokens_missed_total'), { hit: 0, evicted: 120 })
 })

@@ -30,7 +30,7 @@ export function resolved(body: JsonObject, history: readonly ConversationItem[] 
     contextItemIds: [...history, ...newItems].map((item) => item.id ?? ''),
     inputItemIds: newItems.map(({ id }) => id),
     effectiveTools: turn.tools ?? [],
-    headKey: 0,
+    headKey: 0, headCharacters: 0,
     chain: CHAIN,
     parent: null,
     session: { id: 's', source: 'new' },

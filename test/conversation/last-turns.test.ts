@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { LastTurns } from '../../src/conversation/last-turns.ts'
+import { canonicalHead, canonicalItem } from '../../src/kv/canonical.ts'
+import { PrefixChain } from '../../src/kv/chain.ts'
+import type { ConversationItem } from '../../src/model/item.ts'
+import type { JsonObject } from '../../src/model/json.ts'
+import type { ResolvedTurn } from '../../src/model/turn.ts'
+
+const says = (role: string, text: string): ConversationItem => ({ type: 'message', role, content: text.repeat(20) })
+const tool = (name: string): JsonObject => ({ type: 'function', name, description: 'x'.repeat(300), parameters: {} })
+
+type Prompt = { model?: string; tools?: readonly JsonObject[]; instructions?: string; items: readonly ConversationItem[] }
+
+function turnOf({ model = 'm', tools = [tool('f')], instructions = 'Be brief and exact. '.repeat(20), items }: Prompt): ResolvedTurn {
+  const head = canonicalHead(instructions, tools)
+  const chain = PrefixChain.root('t', model).extend(head + items.map(canonicalItem).join(''))
+  return {
+    endpoint: 'responses', tenant: 't', model, instructions, tools, effectiveTools: tools, context: items, parent: null, chain,
+    headCharacters: head.length, session: { id: 'header:s', source: 'header' },
+  } as unknown as ResolvedTurn
+}
+
+const question = says('user', 'Where is the harbour? ')
+const answer = says('assistant', 'Behind the lighthouse. ')
+const next = says('user', 'And how deep is it there? ')
+
+describe('LastTurns', () => {
+  const changeTo = (prompt: Prompt, reasoned = false) => {
+    const turns = new LastTurns(10)
+    const first = turnOf({ items: [question] })
+    turns.remember(first, first.chain.extend(canonicalItem(answer)), reasoned)
+    return turns.changeOf(turnOf(prompt))()
+  }
+
+  it('a prompt that repeats prompt and answer goes on', () => {
+    assert.equal(changeTo({ items: [question, answer, next] }), 'none')
+    assert.equal(changeTo({ items: [question, answer, next] }, true), 'reasoned')
+  })
+
+  it('names what changed: model, tools, instructions, reasoning, history', () => {
+    const items = [question, answer, next]
+    assert.equal(changeTo({ items, model: 'other' }), 'model')
+    assert.equal(changeTo({ items, tools: [tool('f'), tool('g')] }), 'tools')
+    assert.equal(changeTo({ items, tools: [tool('g')] }), 'tools')
+    assert.equal(changeTo({ items, instructions: 'Be long-winded and vague. '.repeat(20) }), 'instructions')
+    assert.equal(changeTo({ items: [question, next] }, true), 'reasoning')
+    assert.equal(changeTo({ items: [question, says('assistant', 'I never said that. '), next] }), 'history')
+    assert.equal(changeTo({ items: [says('user', 'A summary of it all. '), next] }), 'history')
+  })
+
+  it('knows nothing of a session it has not seen, and lets the oldest go', () => {
+    const turns = new LastTurns(2)
+    for (const id of ['a', 'b', 'c']) {
+      const turn = { ...turnOf({ items: [question] }), session: { id, source: 'header' as const } }
+      turns.remember(turn, turn.chain as PrefixChain, false)
+    }
+    assert.equal(turns.size, 2)
+    assert.equal(turns.evictions.size, 1)
+    assert.equal(turns.changeOf({ ...turnOf({ items: [question] }), session: { id: 'a', source: 'header' } })(), 'unknown')
+  })
+})
