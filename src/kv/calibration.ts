@@ -115,7 +115,7 @@ export class CacheCalibration {
     promptTokens: number,
     known: Dispatched | null,
   ): FindingName {
-    const { promptChain: chain, backend, expectedCachedTokens } = outcome
+    const { promptChain: chain, expectedCachedTokens } = outcome
     const held = known !== null && known.heldBlocks > 0
     const age = held ? known.age : 0
     const kept = blocksOf(cachedTokens, chain, promptTokens)
