@@ -6,9 +6,9 @@ import type { Scorer } from '../situation.ts'
  * - Slots: an engine that keeps whole sequences (llama.cpp) loses a whole one when a new conversation finds no free
  *   slot, and where one conversation too many goes on, each of its turns evicts the next one's: that costs a prefill a
  *   turn, not one, if the conversation in the least recently used slot is about to come back (learned: the longer it
- *   has been silent, the less likely). While slots are free, each taken one raises the chance that the next newcomer finds none:
- *   conversations spread from the first turn on, when nothing is in flight that could tell the backends apart.
- *   A slot has one price for all candidates, the mean of their prefills: else the fastest engine would be the cheapest to
+ *   has been silent, the less likely). While slots are free, each taken one raises the chance that the next newcomer
+ *   finds none: conversations spread from the first turn on, when nothing is in flight that could tell the backends apart.
+ *   A slot has one price for all candidates, the mean of such engines' prefills: else the fastest engine would be the cheapest to
  *   thrash.
  * - Trunk (a gain): a prefix that many sessions share will be wanted on every backend, so computing it where it is
  *   missing is an investment that each further session shares. All but 1/fanOut^2 of its price is given back: a system
@@ -32,8 +32,10 @@ export function regretScorer(
     prepare: ({ request, candidates, cachedTokens, trunkTokens, trunkFanOut }) => {
       const { promptTokens, model } = request
       let slotSeconds = 0
+      let ofSlots = 0
       for (const { index: b } of candidates) {
-        if (index.slots(b) < Infinity) slotSeconds += latency.prefillSeconds(promptTokens, b, model) / candidates.length
+        if (index.slots(b) === Infinity) continue
+        slotSeconds += (latency.prefillSeconds(promptTokens, b, model) - slotSeconds) / ++ofSlots
       }
       const giveBack = trunkFanOut < TRUNK_FAN_OUT ? 0 : 1 - 1 / trunkFanOut ** 2
       return (backend, position) => {
