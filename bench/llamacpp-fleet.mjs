@@ -188,7 +188,7 @@ for (const count of values.conversations.split(',').map(Number)) {
 }
 const text = `# llama.cpp fleet, ${today}
 
-\`npm run bench:llamacpp -- --rounds ${values.rounds}\`: ${ENGINES} engines of ${SLOTS} slots x 2,048 tokens (SmolLM2-135M, llama.cpp's own server), conversations of
+\`npm run bench:llamacpp -- --conversations ${values.conversations} --rounds ${values.rounds}\`: ${ENGINES} engines of ${SLOTS} slots x 2,048 tokens (SmolLM2-135M, llama.cpp's own server), conversations of
 ${TURNS} turns, ${AT_ONCE} at a time, system prompts of their own. *Perfect*: every token computed once. \`best\` deals conversations out evenly and
 \`round-robin\` turns, both past the gateway. Node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}.
 
