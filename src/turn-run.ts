@@ -1,0 +1,207 @@
+/**
+ * One turn on its way through schedule, dispatch and learn: what was decided, where it is, and what it owes. Ends with
+ * `settle` where a backend answered, with `noteRefusal` where none did, and always with `close`.
+ */
+import type { Backend, Protocol } from './model/backend.ts'
+import type { CancelSignal } from './model/cancellation.ts'
+import type { Decision, RankedBackend, SchedulingRequest } from './model/decision.ts'
+import { HomingError } from './model/error.ts'
+import type { StoredItem } from './model/item.ts'
+import type { Outcome } from './model/outcome.ts'
+import type { Receipt } from './model/receipt.ts'
+import type { ResolvedTurn } from './model/turn.ts'
+import { decisionHeaders, writeReceipt } from './receipt.ts'
+import type { Stages } from './stages.ts'
+import type { ClientSink } from './upstream/client-sink.ts'
+import { dispatch, type DispatchResult, type Failover } from './upstream/dispatch.ts'
+import type { Relay } from './upstream/relay.ts'
+
+const IDLE = { running: 0, queuedTokens: 0, othersSeconds: 0 }
+
+export type TurnRunParts = {
+  readonly turn: ResolvedTurn
+  readonly request: SchedulingRequest
+  readonly charge: ReturnType<Stages['charge']>
+  readonly sink: ClientSink
+  readonly abort: CancelSignal
+  readonly stages: Stages
+}
+
+export class TurnRun {
+  readonly turn: ResolvedTurn
+  readonly sink: ClientSink
+  readonly stages: Stages
+  readonly #request: SchedulingRequest
+  readonly #charge: TurnRunParts['charge']
+  readonly #abort: CancelSignal
+  #decision: Decision | null = null
+  #current: RankedBackend | null = null
+  #loadAtDispatch = IDLE
+  /** Computed for it in pieces, whatever came of them. */
+  #piecesTokens = 0
+
+  constructor({ turn, request, charge, sink, abort, stages }: TurnRunParts) {
+    this.turn = turn
+    this.sink = sink
+    this.stages = stages
+    this.#request = request
+    this.#charge = charge
+    this.#abort = abort
+  }
+
+  /** Null while nobody could be asked yet. */
+  get decision(): Decision | null {
+    return this.#decision
+  }
+
+  /** Waits for its place and sends it; rejects with a HomingError where no backend answered. */
+  async dispatch(relay: Relay): Promise<DispatchResult> {
+    const { turn, stages } = this
+    const request = this.#request
+    const decision = await stages.place(request, this.#abort, (backend, promptTokens, signal) =>
+      this.#computePiece(backend, promptTokens, signal),
+    )
+    this.#decision = decision
+    const hinted = { tenant: turn.tenant, sessionId: turn.session.id, priority: request.priority ?? 0 }
+    let begun = false
+    try {
+      return await dispatch(
+        {
+          decision,
+          model: turn.model,
+          requestId: turn.requestId,
+          protocolFor: (backend) => this.#protocolFor(backend),
+          signal: this.#abort,
+          hinted,
+        },
+        relay,
+        this.sink,
+        {
+          ...stages.dispatch,
+          begin: (choice) => {
+            begun = true
+            this.#current = choice
+            this.#loadAtDispatch = stages.load(choice.backend)
+            return stages.begin(decision, choice, request, turn)
+          },
+        },
+      )
+    } finally {
+      if (!begun) stages.release(decision)
+    }
+  }
+
+  headers(pending: boolean): Record<string, string> {
+    return decisionHeaders(this.turn, this.#decision, pending ? null : this.#current)
+  }
+
+  /** Tokens of this prompt that were computed where it runs just before: cached there, and not before the turn came. */
+  get preparedTokens(): number {
+    return this.#current === null ? 0 : this.#preparedFor(this.#current)
+  }
+
+  /** Closes the books of an attempt: ledger, budget, lineage, learning. Returns the receipt. */
+  settle(result: DispatchResult, relay: Relay, id: string, storedId: string | null): Receipt {
+    const { turn, stages } = this
+    const { choice } = result
+    const decision = this.#decision!
+    const prepared = this.#preparedFor(choice)
+    const output = result.kind === 'cancelled' ? [] : (relay.output as readonly StoredItem[])
+    const status = result.kind === 'cancelled' ? 'cancelled' : (relay.ended?.status ?? 'failed')
+    result.inFlight.end(status === 'incomplete' ? 'completed' : status)
+    const change = stages.prefixChange(turn) // before this turn is the last one
+    const remember = status === 'completed' || status === 'incomplete'
+    const fullChain = remember ? stages.remember(turn, output, storedId, choice.backend, this.#request) : turn.chain
+    const first = result.firstOutputAtMs
+    this.#charge.settle({
+      promptTokens: relay.usage?.promptTokens ?? decision.promptTokens,
+      cachedTokens: Math.max(0, (relay.usage?.cachedTokens ?? choice.expectedCachedTokens) - prepared),
+      outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
+    })
+    const outcome: Outcome = {
+      backend: choice.backend,
+      model: turn.model,
+      tenant: turn.tenant,
+      sessionId: turn.session.id,
+      status,
+      promptChain: turn.chain,
+      fullChain,
+      expectedCachedTokens: choice.expectedCachedTokens,
+      expectedPromptTokens: decision.promptTokens,
+      preparedTokens: prepared,
+      usage: relay.usage,
+      awaits: output.some(({ type }) => type.endsWith('_call')) ? 'tool' : 'person',
+      ttftMs: first === null ? null : first - result.dispatchedAtMs,
+      decodeMs: first === null || result.lastOutputAtMs === null ? null : result.lastOutputAtMs - first,
+      inFlightAtDispatch: this.#loadAtDispatch.running,
+      queuedTokensAtDispatch: this.#loadAtDispatch.queuedTokens,
+      othersSecondsAtDispatch: this.#loadAtDispatch.othersSeconds,
+    }
+    const { prewarmed, finding } = stages.learn(outcome, turn)
+    return writeReceipt(turn, decision, id, stages.wallMs(), {
+      choice,
+      protocol: result.protocol,
+      failovers: result.failovers,
+      relay,
+      status,
+      prewarmed,
+      timing: result,
+      change,
+      finding,
+      left: { tokens: this.#request.homeTokens ?? 0, backendId: this.#request.homeBackendId },
+    })
+  }
+
+  /** The receipt of a turn that no backend answered. */
+  failedReceipt(relay: Relay, id: string, createdAtMs: number, failovers: readonly Failover[]): Receipt {
+    return writeReceipt(this.turn, this.#decision!, id, createdAtMs, {
+      choice: this.#current,
+      protocol: null,
+      failovers,
+      relay,
+      status: this.#abort.aborted ? 'cancelled' : 'failed',
+      timing: null,
+      change: () => 'unknown',
+      finding: null,
+      left: { tokens: 0, backendId: null },
+    })
+  }
+
+  /** No backend answered: the turn is counted and logged all the same, where there was one to ask. */
+  noteRefusal(error: unknown, relay: Relay, id: string): void {
+    if (!(error instanceof HomingError) || this.#decision === null) return
+    const receipt = this.failedReceipt(relay, id, this.stages.wallMs(), failoversOf(error))
+    this.stages.observe(this.turn, { ...receipt, trouble: error.code }, null)
+  }
+
+  /** What nobody answered used nothing, or what was computed until its client left. Does nothing after `settle`. */
+  close(): void {
+    const computed = { promptTokens: this.#piecesTokens, cachedTokens: 0, outputTokens: 0 }
+    this.#charge.settle(this.#abort.aborted ? computed : null)
+  }
+
+  async #computePiece(backend: Backend, promptTokens: number, signal: CancelSignal | undefined) {
+    const share = promptTokens / this.#request.promptTokens
+    const done = await this.stages.prefill(this.turn, backend, this.#protocolFor(backend), share, signal)
+    if (done === null) return null
+    this.#piecesTokens += done.usage.promptTokens - (done.usage.cachedTokens ?? done.usage.promptTokens)
+    return { ...done.usage, ms: done.ms }
+  }
+
+  #preparedFor(choice: RankedBackend): number {
+    const decision = this.#decision
+    return decision !== null && choice === decision.ranked[0] ? (decision.prepared?.tokens ?? 0) : 0
+  }
+
+  /** One protocol per conversation where the backend speaks it, else Chat where it exists. */
+  #protocolFor(backend: Backend): Protocol {
+    const kept = this.#request.protocol
+    if (this.turn.endpoint === 'chat') return 'chat'
+    if (kept !== null && backend.protocols.has(kept)) return kept
+    return backend.protocols.has('chat') ? 'chat' : 'responses'
+  }
+}
+
+/** Backends that failed before the turn was given up. */
+export const failoversOf = (error: HomingError): readonly Failover[] =>
+  (error as { failovers?: readonly Failover[] }).failovers ?? []
