@@ -3,9 +3,9 @@ import type { CancelSignal } from '../model/cancellation.ts'
 import type { Decision, Prepared, SchedulingRequest } from '../model/decision.ts'
 import type { BlockChain } from '../model/turn.ts'
 import { Assessment, type AssessmentPorts } from './assessment.ts'
-import { Assignment } from './assignment.ts'
 import type { ChunkedPrefill } from './chunked-prefill.ts'
 import type { FleetPort, PrefillPiece } from './ports.ts'
+import { isServing, Plan } from './plan.ts'
 import type { Readiness } from './readiness.ts'
 import { WaitingRoom, type WaitingTurn } from './waiting-room.ts'
 
@@ -41,7 +41,7 @@ export type Piece = {
 /**
  * While every suitable backend is busy, turns wait here and not in an engine's queue. When something changes (a first
  * token, an end, an arrival, a piece) all that wait are weighed again; the first of them in the room's order are planned
- * together (`Assignment`), and where a backend is free, the first of its line starts there. So a turn goes home when that
+ * together (`Plan`), and where a backend is free, the first of its line starts there. So a turn goes home when that
  * frees up, elsewhere when that has become cheaper for all, and long prompts are computed in pieces with the room between
  * them (`ChunkedPrefill`).
  *
@@ -49,16 +49,12 @@ export type Piece = {
  * which a piece is computed buys a second of further waiting, so a long turn that is past the bound has half of a
  * backend and not all of it.
  *
- * Costs O(waiting * candidates) additions at each change for at most `WINDOW` turns, and a plan of at most `PLANNED`.
+ * Costs O(waiting * candidates) additions at each change for at most `WINDOW` turns, and a plan of at most 16.
  */
 export class LateBinding {
   readonly #ports: LateBindingPorts
   readonly room = new WaitingRoom()
-  readonly #assignment = new Assignment()
-  readonly #planned: Planned[] = []
-  readonly #backendOf = new Int32Array(PLANNED)
-  /** Columns of the plan, by backend number. */
-  readonly #columns = new Map<number, number>()
+  readonly #plan = new Plan()
   #pumping = false
   #stopLooking: (() => void) | null = null
   #stopWaking: (() => void) | null = null
@@ -135,7 +131,7 @@ export class LateBinding {
     this.#stopWaking?.()
     this.#stopWaking = null
     let seconds = Infinity
-    for (const { turn, position } of this.#planned) {
+    for (const { turn, position } of this.#plan.rows) {
       if (position >= 0) seconds = Math.min(seconds, this.#secondsToFree(turn.assessment.candidates[position]!.index))
     }
     for (const { computing, computingAt } of this.room.turns) {
@@ -167,7 +163,7 @@ export class LateBinding {
     const startedMs = performance.now()
     const now = this.#ports.nowMs()
     const leastServed = this.room.leastServed(now)
-    this.#planned.length = 0
+    this.#plan.begin()
     let looked = 0
     const window = Math.min(WINDOW, Math.ceil(WINDOW_CELLS / Math.max(1, this.#ports.fleet.list().length)))
     for (const turn of this.room.turns) {
@@ -176,19 +172,18 @@ export class LateBinding {
       const { assessment } = turn
       if (now - turn.lookedMs >= LOOK_AGAIN_MS && !this.#lookAgain(turn, now)) continue
       assessment.weigh(PRICE)
-      const position = assessment.cheapest(this.#ports.random, SERVING)
+      const position = assessment.cheapest(this.#ports.random, isServing)
       if (position < 0) continue
       if (now - turn.enteredMs - 2 * computedMs(turn, now) >= this.#ports.maxWaitMs) {
         this.#start(turn, position, true, now, startedMs)
         return true
       }
       const order = this.room.order(turn, assessment.board.prefillSeconds[position]!, leastServed, now)
-      this.#enlist({ turn, position, order })
+      this.#plan.add(turn, position, order)
     }
-    if (this.#planned.length > 1) this.#plan()
+    this.#plan.solve((index) => this.#ports.readiness.promisedSeconds(index), this.#ports.random)
     let started = false
-    for (let row = 0; row < this.#planned.length; row++) {
-      const { turn, position } = this.#planned[row]!
+    for (const { turn, position } of this.#plan.rows) {
       if (position < 0) continue
       const { assessment } = turn
       const backend = assessment.candidates[position]!
@@ -201,58 +196,6 @@ export class LateBinding {
       started = true
     }
     return started
-  }
-
-  /** Keeps the first `PLANNED` in the room's order, in that order. */
-  #enlist(entry: Planned): void {
-    const planned = this.#planned
-    let at = planned.length
-    if (at === PLANNED && entry.order >= planned[at - 1]!.order) return
-    if (at === PLANNED) at--
-    while (at > 0 && planned[at - 1]!.order > entry.order) {
-      planned[at] = planned[at - 1]!
-      at--
-    }
-    planned[at] = entry
-  }
-
-  /**
-   * Sets each planned turn's position to the backend where it is part of the cheapest plan for all of them, -1 for those
-   * that come later in some backend's line.
-   */
-  #plan(): void {
-    const planned = this.#planned
-    const columns = this.#columns
-    columns.clear()
-    for (const { turn } of planned) {
-      for (const backend of turn.assessment.candidates) {
-        if (SERVING(backend) && !columns.has(backend.index)) columns.set(backend.index, columns.size)
-      }
-    }
-    this.#assignment.begin(planned.length, columns.size, PLACES)
-    for (let row = 0; row < planned.length; row++) {
-      const { assessment } = planned[row]!.turn
-      const { candidates, board } = assessment
-      for (let position = 0; position < candidates.length; position++) {
-        const { index } = candidates[position]!
-        const column = columns.get(index)
-        if (column === undefined) continue
-        const work = board.prefillSeconds[position]! + board.regretSeconds[position]!
-        const base = board.costSeconds[position]! - work + this.#ports.readiness.promisedSeconds(index)
-        // Equal ones are drawn by lot.
-        this.#assignment.set(row, column, base + TIE_SECONDS * this.#ports.random(), work)
-      }
-    }
-    this.#assignment.solve(planned.length, this.#backendOf)
-    for (let row = 0; row < planned.length; row++) {
-      const entry = planned[row]!
-      const column = this.#backendOf[row]!
-      entry.position = entry.turn.assessment.candidates.findIndex(({ index }) => columns.get(index) === column)
-      // Rows are in the room's order: whoever comes later in the same line waits for this one.
-      for (let before = 0; before < row && entry.position >= 0; before++) {
-        if (this.#backendOf[before] === column) entry.position = -1
-      }
-    }
   }
 
   /** Sends the turn to the candidate at `position`, or a piece of its prompt. */
@@ -342,16 +285,12 @@ export class LateBinding {
 const computedMs = (turn: WaitingTurn, nowMs: number): number =>
   turn.computedMs + (turn.computing > 0 ? nowMs - turn.computedUntilMs : 0)
 
-type Planned = { readonly turn: WaitingTurn; position: number; readonly order: number }
-
 export const uncachedAt = ({ request, board }: Assessment, position: number): number =>
   Math.max(0, request.promptTokens - board.cachedTokens[position]!)
 
 /** What the turn takes in an engine's cache when it is done. */
 export const turnTokens = ({ request, expectedOutputTokens }: Assessment): number =>
   request.promptTokens + expectedOutputTokens
-
-const SERVING = (backend: Backend): boolean => backend.healthy && !backend.draining
 
 /** The whole blocks of the first `share` of a chain. */
 function headOf(chain: BlockChain, share: number): BlockChain {
@@ -361,11 +300,6 @@ function headOf(chain: BlockChain, share: number): BlockChain {
 
 /** Price of a second of prefill for one turn by itself: half a second more than it takes must be saved by leaving home. */
 export const PRICE = 1.5
-const TIE_SECONDS = 0.0005
-/** Turns planned together. */
-const PLANNED = 16
-/** Places in each backend's line that the plan tells apart. */
-const PLACES = 4
 /** Turns weighed at each change: the first in the room. More than this many wait only where nothing helps. */
 const WINDOW = 512
 /** Turns times backends weighed at each change: about 1 ms. */
