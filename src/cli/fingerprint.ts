@@ -1,0 +1,113 @@
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import type { TurnFingerprint } from '../fingerprint/fingerprinter.ts'
+import type { Taxonomy } from '../fingerprint/taxonomy.ts'
+import { isObject } from '../model/json.ts'
+import { textOption, textOptions, UsageError, type Command } from './command.ts'
+import { fingerprintAssetPath } from './fingerprint-asset.ts'
+import { conversationOf, type BatchConversation } from './fingerprint-lines.ts'
+
+export const fingerprint: Command = {
+  name: 'fingerprint',
+  summary: 'fingerprint messages and dialogues from a file',
+  description:
+    'Reads one JSON object a line: {"id","text"}, {"id","turns":[{"speaker","text"}]}, or a logged request with "input" or\n' +
+    '"messages". Prints one JSON object a message or turn, in order, each knowing nothing later: id, turn, topics, shift,\n' +
+    'intent, in_scope, entities [type, start, end] in UTF-16 units, complexity, expected_output_tokens, embedding, us\n' +
+    '(microseconds of processor time). The same code as the gateway runs.',
+  positionals: [],
+  options: {
+    input: { type: 'string', value: 'FILE', help: 'the lines; - reads standard input' },
+    taxonomy: { type: 'string', value: 'DIR', multiple: true, help: 'topics or intents of your own instead of the shipped' },
+  },
+  async run(input, terminal) {
+    const path = textOption(input, 'input')
+    if (path === undefined) throw new UsageError('needs --input FILE')
+    const { loadFingerprintModel } = await import('../fingerprint/fingerprint-model.ts')
+    const { Taxonomy: Loaded } = await import('../fingerprint/taxonomy.ts')
+    const { Fingerprinter } = await import('../fingerprint/fingerprinter.ts')
+    const model = loadFingerprintModel(fingerprintAssetPath())
+    const own: { topics?: Taxonomy; intents?: Taxonomy } = {}
+    for (const directory of textOptions(input, 'taxonomy')) {
+      const taxonomy = Loaded.load(directory, model.table)
+      if (own[taxonomy.kind] !== undefined) throw new UsageError(`two taxonomies of ${taxonomy.kind}; give one of each kind`)
+      own[taxonomy.kind] = taxonomy
+    }
+    const fingerprinter = new Fingerprinter(model, own)
+    const lines = new LineWriter()
+    let number = 0
+    for (const line of readFileSync(path === '-' ? 0 : path, 'utf8').split('\n')) {
+      number++
+      if (line.trim() === '') continue
+      const conversation = parsed(line)
+      if (conversation === null) {
+        lines.close()
+        terminal.complain(`${path}: line ${number} is not {"id","text"}, {"id","turns":[...]} or a request`)
+        return 1
+      }
+      const state = fingerprinter.begin()
+      conversation.turns.forEach(({ speaker, text }, at) => {
+        const before = process.cpuUsage()
+        const turn = fingerprinter.update(state, speaker, text)
+        const used = process.cpuUsage(before)
+        lines.write(row(conversation, at, turn, used.user + used.system))
+      })
+    }
+    lines.close()
+    return 0
+  },
+}
+
+const EMBEDDING_DIGITS = 1e4
+
+function row(conversation: BatchConversation, turn: number, found: TurnFingerprint, us: number): string {
+  return JSON.stringify({
+    id: conversation.id,
+    ...(conversation.single ? {} : { turn }),
+    topics: found.topics.map(([name, probability]) => [name, roundedDown(probability)]),
+    shift: roundedDown(found.shift),
+    intent: [found.intent[0], roundedDown(found.intent[1])],
+    in_scope: found.inScope,
+    entities: found.entities.map(({ type, start, end }) => [type, start, end]),
+    complexity: roundedDown(found.complexity),
+    expected_output_tokens: Math.round(found.expectedOutputTokens),
+    embedding: Array.from(found.embedding, (value) => Math.round(value * EMBEDDING_DIGITS) / EMBEDDING_DIGITS),
+    us,
+  })
+}
+
+/** Down, so that probabilities never add up to more than 1. */
+const roundedDown = (value: number): number => Math.floor(value * 1e6) / 1e6
+
+function parsed(line: string): BatchConversation | null {
+  try {
+    const value: unknown = JSON.parse(line)
+    return isObject(value) ? conversationOf(value) : null
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+}
+
+/** Gathers lines, since one write a line would cost more than the fingerprint. */
+class LineWriter {
+  #lines: string[] = []
+  #characters = 0
+
+  write(line: string): void {
+    this.#lines.push(line)
+    this.#characters += line.length
+    if (this.#characters > 1 << 20) this.#flush()
+  }
+
+  close(): void {
+    this.#flush()
+  }
+
+  #flush(): void {
+    if (this.#lines.length === 0) return
+    const bytes = Buffer.from(`${this.#lines.join('\n')}\n`)
+    for (let written = 0; written < bytes.length; ) written += writeSync(1, bytes, written)
+    this.#lines = []
+    this.#characters = 0
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Fingerprints conversations turn by turn. A turn is read once (`FeatureReader`) and every part looks at that reading; the
+ * conversation's state is moved by the new turn only and never recomputed.
+ *
+ * 20 words with everything on: 0.1 milliseconds; long texts are bounded by what is read of them.
+ */
+import { ConversationContext, type Speaker } from './conversation-context.ts'
+import type { FingerprintModel } from './fingerprint-model.ts'
+import { indexOfMost, type TurnEvidence } from './label-filter.ts'
+import type { Taxonomy } from './taxonomy.ts'
+import type { TextFeatures } from './text-features.ts'
+
+export type Labelled = readonly [label: string, probability: number]
+
+export type TurnFingerprint = {
+  /** Most probable first. */
+  readonly topics: readonly Labelled[]
+  /** Probability that this turn changed the topic. */
+  readonly shift: number
+  readonly intent: Labelled
+  /** Probability that the turn is something the taxonomy knows. */
+  readonly inScope: number
+  readonly features: TextFeatures
+}
+
+export class ConversationState {
+  readonly context: ConversationContext
+  readonly topics: Float32Array
+  readonly intents: Float32Array
+  turns = 0
+  /** The turn at which the topic last changed; null when it never did. */
+  driftTurn: number | null = null
+
+  constructor(dimensions: number, topics: number, intents: number) {
+    this.context = new ConversationContext(dimensions)
+    this.topics = new Float32Array(topics).fill(1 / topics)
+    this.intents = new Float32Array(intents).fill(1 / intents)
+  }
+}
+
+/** A message of at most so many words leans on what was meant before. */
+const TERSE_WORDS = 4
+const MOST_LABELS = 20
+
+export class Fingerprinter {
+  readonly #model: FingerprintModel
+  readonly #topics: Taxonomy
+  readonly #intents: Taxonomy
+  readonly #scratch: Float32Array
+  readonly #topicEmission: Float32Array
+  readonly #intentEmission: Float32Array
+  readonly #cue = new Float32Array(2)
+
+  constructor(model: FingerprintModel, own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy } = {}) {
+    this.#model = model
+    this.#topics = own.topics ?? model.topics
+    this.#intents = own.intents ?? model.intents
+    this.#scratch = new Float32Array(model.dimensions)
+    this.#topicEmission = new Float32Array(this.#topics.labels.length)
+    this.#intentEmission = new Float32Array(this.#intents.labels.length)
+  }
+
+  begin(): ConversationState {
+    return new ConversationState(this.#model.dimensions, this.#topics.labels.length, this.#intents.labels.length)
+  }
+
+  update(state: ConversationState, speaker: Speaker, text: string): TurnFingerprint {
+    const features = this.#model.reader.read(text)
+    const likeness = state.context.likeness(features.embedding)
+    this.#topics.read(features, this.#topicEmission)
+    const evidence = {
+      speaker: speaker === 'user' ? ('user' as const) : ('assistant' as const),
+      logEmission: this.#topicEmission,
+      likeness,
+      words: features.words,
+      turn: state.turns,
+      cue: this.#topics.cue(features) ?? this.#shippedCue(features),
+    }
+    const shift = (this.#topics.filter ?? this.#model.filter).step(state.topics, evidence)
+    this.#intents.read(features, this.#intentEmission)
+    if (speaker === 'user') this.#moveIntent(state, features, { ...evidence, logEmission: this.#intentEmission })
+    state.context.add(features.embedding, speaker, this.#scratch)
+    if (shift >= 0.5) state.driftTurn = state.turns
+    state.turns++
+    const topics = ranked(state.topics, this.#topics)
+    const intents = ranked(state.intents, this.#intents)
+    return {
+      topics,
+      shift,
+      intent: intents[0] ?? ['', 0],
+      inScope: this.#inScope(state),
+      features,
+    }
+  }
+
+  /** Intents of dialogues have a filter of their own; others are of the message alone, or of what it leans on. */
+  #moveIntent(state: ConversationState, features: TextFeatures, evidence: TurnEvidence): void {
+    const { filter } = this.#intents
+    if (filter !== null) filter.step(state.intents, { ...evidence, cue: this.#intents.cue(features) ?? evidence.cue })
+    else leanOn(state.intents, evidence)
+  }
+
+  #inScope(state: ConversationState): number {
+    for (const [taxonomy, belief] of [
+      [this.#intents, state.intents],
+      [this.#topics, state.topics],
+    ] as const) {
+      if (taxonomy.outOfScopeAt >= 0) return 1 - belief[taxonomy.outOfScopeAt]!
+    }
+    return state.intents[indexOfMost(state.intents)]!
+  }
+
+  #shippedCue(features: TextFeatures): number {
+    this.#model.cue.logProbabilities(features, this.#cue)
+    return this.#cue[1]! - this.#cue[0]!
+  }
+}
+
+/** "Yes, the second" means what was meant before: the less a terse message says by itself, the more it leans. */
+function leanOn(
+  belief: Float32Array,
+  evidence: { readonly logEmission: Float32Array; readonly words: number; readonly turn: number },
+): void {
+  const { logEmission } = evidence
+  const surest = Math.exp(logEmission[indexOfMost(logEmission)]!)
+  const lean = evidence.turn === 0 || evidence.words > TERSE_WORDS ? 0 : Math.max(0, 0.8 - surest)
+  for (let label = 0; label < belief.length; label++) {
+    belief[label] = lean * belief[label]! + (1 - lean) * Math.exp(logEmission[label]!)
+  }
+}
+
+/** The labels in scope, most probable first. */
+function ranked(belief: Float32Array, { labels, outOfScopeAt }: Taxonomy): Labelled[] {
+  const order: number[] = []
+  for (let label = 0; label < labels.length; label++) if (label !== outOfScopeAt) order.push(label)
+  order.sort((left, right) => belief[right]! - belief[left]!)
+  return order.slice(0, MOST_LABELS).map((label) => [labels[label]!, belief[label]!] as const)
+}

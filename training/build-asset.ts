@@ -1,0 +1,60 @@
+/**
+ * Second half of the training: the heads, in the gateway's own code, on the table that distil.py wrote; then the asset.
+ *
+ *   node dist/training/build-asset.js CACHE DATA OUT
+ *
+ * Seeds are fixed; the same table and data give the same file.
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { seededRandom } from '../sim/random.ts'
+import { SectionFile, SectionWriter } from '../src/fingerprint/section-file.ts'
+import { readTable } from '../src/fingerprint/fingerprint-model.ts'
+import { LabelFilter } from '../src/fingerprint/label-filter.ts'
+import { trainTaxonomy } from '../src/fingerprint/train-taxonomy.ts'
+import { intentExamples, sgdDialogues, topicExamples } from './labelled.ts'
+
+const [cache = '', data = '', out = ''] = process.argv.slice(2)
+const OUT_OF_SCOPE = 'out of scope'
+
+const vocabulary = readFileSync(join(cache, 'vocabulary.txt'), 'utf8')
+const bytes = readFileSync(join(cache, 'table.i8'))
+const rows = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+const scaleBytes = readFileSync(join(cache, 'table.f32'))
+const scales = new Float32Array(new Uint8Array(scaleBytes).buffer)
+const table = createHash('sha256').update(vocabulary).update(bytes).update(scaleBytes).digest('hex').slice(0, 16)
+const dimensions = rows.length / scales.length
+
+const tableSections = (): SectionWriter => {
+  const file = new SectionWriter()
+  file.addText('vocabulary', vocabulary)
+  file.add('table.rows', rows)
+  file.add('table.scales', scales)
+  return file
+}
+const { reader } = readTable(SectionFile.parse('table', tableSections().toBuffer({ table, dimensions })))
+const training = { reader, random: seededRandom, outOfScope: OUT_OF_SCOPE }
+
+const say = (what: string, held: unknown): void => console.error(what, JSON.stringify(held))
+const dialogues = trainTaxonomy({ kind: 'dialogues', dialogues: sgdDialogues(data) }, { ...training, kind: 'topics' })
+say('filter, on service dialogues', dialogues.heldOut)
+const topics = trainTaxonomy({ kind: 'texts', texts: topicExamples(data) }, { ...training, kind: 'topics' })
+say('topics', topics.heldOut)
+const intents = trainTaxonomy({ kind: 'texts', texts: intentExamples(data) }, { ...training, kind: 'intents' })
+say('intents', intents.heldOut)
+
+const file = tableSections()
+topics.taxonomy.write(file, 'topics.')
+intents.taxonomy.write(file, 'intents.')
+const shared = dialogues.taxonomy
+file.add('filter', (shared.filter ?? new LabelFilter(new Float32Array(12))).weights)
+shared.writeCue(file, 'cue')
+mkdirSync(dirname(out), { recursive: true })
+const size = file.write(out, {
+  content: 'model',
+  table,
+  dimensions,
+  taxonomies: { topics: topics.taxonomy.description, intents: intents.taxonomy.description },
+})
+console.error(`${out}: ${size} bytes, sha256 ${createHash('sha256').update(readFileSync(out)).digest('hex')}`)
