@@ -13,6 +13,8 @@ import { SectionFile, SectionWriter } from '../src/fingerprint/section-file.ts'
 import { readTable } from '../src/fingerprint/fingerprint-model.ts'
 import { LabelFilter } from '../src/fingerprint/label-filter.ts'
 import { trainTaxonomy } from '../src/fingerprint/train-taxonomy.ts'
+import { saveQuantities } from '../src/fingerprint/quantities.ts'
+import { trainQuantities } from './quantities.ts'
 import { intentExamples, sgdDialogues, topicExamples } from './labelled.ts'
 
 const [cache = '', data = '', out = ''] = process.argv.slice(2)
@@ -50,6 +52,7 @@ intents.taxonomy.write(file, 'intents.')
 const shared = dialogues.taxonomy
 file.add('filter', (shared.filter ?? new LabelFilter(new Float32Array(12))).weights)
 shared.writeCue(file, 'cue')
+saveQuantities(trainQuantities(data, reader, say), file)
 mkdirSync(dirname(out), { recursive: true })
 const size = file.write(out, {
   content: 'model',

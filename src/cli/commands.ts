@@ -1,9 +1,11 @@
 import { check } from './check.ts'
 import type { Command } from './command.ts'
 import { explain } from './explain.ts'
+import { fingerprint } from './fingerprint.ts'
 import { replay } from './replay.ts'
 import { serve } from './serve.ts'
 import { simulate } from './simulate.ts'
+import { taxonomy } from './taxonomy.ts'
 
 /** Every command, in the order of the help. Heavy rooms are imported inside a command's `run`. */
-export const COMMANDS: readonly Command[] = [serve, check, explain, replay, simulate]
+export const COMMANDS: readonly Command[] = [serve, check, explain, replay, simulate, fingerprint, taxonomy]

@@ -1,8 +1,8 @@
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { TurnFingerprint } from '../fingerprint/fingerprinter.ts'
 import type { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { isObject } from '../model/json.ts'
-import { textOption, textOptions, UsageError, type Command } from './command.ts'
+import { textOption, textOptions, UsageError, type Command, type Terminal } from './command.ts'
 import { fingerprintAssetPath } from './fingerprint-asset.ts'
 import { conversationOf, type BatchConversation } from './fingerprint-lines.ts'
 
@@ -33,7 +33,7 @@ export const fingerprint: Command = {
       own[taxonomy.kind] = taxonomy
     }
     const fingerprinter = new Fingerprinter(model, own)
-    const lines = new LineWriter()
+    const lines = new LineWriter(terminal)
     let number = 0
     for (const line of readFileSync(path === '-' ? 0 : path, 'utf8').split('\n')) {
       number++
@@ -90,8 +90,13 @@ function parsed(line: string): BatchConversation | null {
 
 /** Gathers lines, since one write a line would cost more than the fingerprint. */
 class LineWriter {
+  readonly #terminal: Terminal
   #lines: string[] = []
   #characters = 0
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+  }
 
   write(line: string): void {
     this.#lines.push(line)
@@ -105,8 +110,7 @@ class LineWriter {
 
   #flush(): void {
     if (this.#lines.length === 0) return
-    const bytes = Buffer.from(`${this.#lines.join('\n')}\n`)
-    for (let written = 0; written < bytes.length; ) written += writeSync(1, bytes, written)
+    this.#terminal.print(this.#lines.join('\n'))
     this.#lines = []
     this.#characters = 0
   }

@@ -6,7 +6,9 @@
  * Refused at start when the file is damaged, of another version, or does not fit together.
  */
 import { isObject } from '../model/json.ts'
+import type { NameFinder } from './entities/find-entities.ts'
 import { LabelFilter } from './label-filter.ts'
+import { loadQuantities, type QuantityModels } from './quantities.ts'
 import { FingerprintFileError, SectionFile } from './section-file.ts'
 import { SoftmaxHead } from './softmax-head.ts'
 import { Taxonomy } from './taxonomy.ts'
@@ -24,6 +26,8 @@ export type FingerprintModel = {
   /** For taxonomies that were trained from single texts: its features do not know labels. */
   readonly filter: LabelFilter
   readonly cue: SoftmaxHead
+  readonly quantities: QuantityModels
+  readonly names: NameFinder | null
 }
 
 export function loadFingerprintModel(path: string): FingerprintModel {
@@ -39,6 +43,8 @@ export function loadFingerprintModel(path: string): FingerprintModel {
     intents: Taxonomy.parse(file, 'intents.', described['intents']),
     filter: new LabelFilter(file.numbers('filter', Float32Array)),
     cue: SoftmaxHead.load(file, 'cue'),
+    quantities: loadQuantities(file),
+    names: null,
   }
 }
 

@@ -8,6 +8,9 @@ import { ConversationContext, type Speaker } from './conversation-context.ts'
 import type { FingerprintModel } from './fingerprint-model.ts'
 import { indexOfMost, type TurnEvidence } from './label-filter.ts'
 import type { Taxonomy } from './taxonomy.ts'
+import { findEntities } from './entities/find-entities.ts'
+import type { EntitySpan } from './entities/spans.ts'
+import { NO_ANSWERS, QuantityReader, withAnswer, type AnswersSoFar } from './quantities.ts'
 import type { TextFeatures } from './text-features.ts'
 
 export type Labelled = readonly [label: string, probability: number]
@@ -20,7 +23,15 @@ export type TurnFingerprint = {
   readonly intent: Labelled
   /** Probability that the turn is something the taxonomy knows. */
   readonly inScope: number
-  readonly features: TextFeatures
+  readonly entities: readonly EntitySpan[]
+  /** Probability that a small model fails at what this turn asks. */
+  readonly complexity: number
+  /** Tokens of the answer to this turn: the median, and what nine of ten stay below. */
+  readonly expectedOutputTokens: number
+  readonly expectedOutputTokensP90: number
+  readonly expectedRemainingTurns: number
+  /** Of the conversation, this turn included, at unit length; an own copy. */
+  readonly embedding: Float32Array
 }
 
 export class ConversationState {
@@ -30,6 +41,7 @@ export class ConversationState {
   turns = 0
   /** The turn at which the topic last changed; null when it never did. */
   driftTurn: number | null = null
+  answers: AnswersSoFar = NO_ANSWERS
 
   constructor(dimensions: number, topics: number, intents: number) {
     this.context = new ConversationContext(dimensions)
@@ -41,6 +53,9 @@ export class ConversationState {
 /** A message of at most so many words leans on what was meant before. */
 const TERSE_WORDS = 4
 const MOST_LABELS = 20
+export const SHIFT_DECLARED = 0.5
+/** Predictions are kept within what backends answer. */
+const MOST_LOG_TOKENS = Math.log(16_384)
 
 export class Fingerprinter {
   readonly #model: FingerprintModel
@@ -50,6 +65,7 @@ export class Fingerprinter {
   readonly #topicEmission: Float32Array
   readonly #intentEmission: Float32Array
   readonly #cue = new Float32Array(2)
+  readonly #quantities = new QuantityReader()
 
   constructor(model: FingerprintModel, own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy } = {}) {
     this.#model = model
@@ -79,17 +95,29 @@ export class Fingerprinter {
     const shift = (this.#topics.filter ?? this.#model.filter).step(state.topics, evidence)
     this.#intents.read(features, this.#intentEmission)
     if (speaker === 'user') this.#moveIntent(state, features, { ...evidence, logEmission: this.#intentEmission })
+    const { quantities } = this.#model
+    const { shape, circumstances } = this.#quantities
+    this.#quantities.read(text, features, speaker, state.turns, state.answers)
+    const complexity = quantities.complexity.predict(shape, features.embedding)
+    const logTokens = quantities.outputTokens.predict(shape, features.embedding, circumstances)
+    const remaining = quantities.remainingTurns.predict(shape, features.embedding, circumstances)
     state.context.add(features.embedding, speaker, this.#scratch)
-    if (shift >= 0.5) state.driftTurn = state.turns
+    if (shift >= SHIFT_DECLARED) state.driftTurn = state.turns
+    if (speaker === 'assistant') state.answers = withAnswer(state.answers, features.tokenCount * features.stretch)
     state.turns++
-    const topics = ranked(state.topics, this.#topics)
-    const intents = ranked(state.intents, this.#intents)
+    const embedding = new Float32Array(this.#model.dimensions)
+    state.context.vector(embedding)
     return {
-      topics,
+      topics: ranked(state.topics, this.#topics),
       shift,
-      intent: intents[0] ?? ['', 0],
+      intent: ranked(state.intents, this.#intents)[0] ?? ['', 0],
       inScope: this.#inScope(state),
-      features,
+      entities: findEntities(text, this.#model.names),
+      complexity,
+      expectedOutputTokens: tokensOf(logTokens),
+      expectedOutputTokensP90: tokensOf(logTokens + quantities.outputSpread),
+      expectedRemainingTurns: Math.max(0, remaining),
+      embedding,
     }
   }
 
@@ -136,3 +164,5 @@ function ranked(belief: Float32Array, { labels, outOfScopeAt }: Taxonomy): Label
   order.sort((left, right) => belief[right]! - belief[left]!)
   return order.slice(0, MOST_LABELS).map((label) => [labels[label]!, belief[label]!] as const)
 }
+
+const tokensOf = (log: number): number => Math.expm1(Math.max(0, Math.min(MOST_LOG_TOKENS, log)))
