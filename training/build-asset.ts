@@ -15,7 +15,9 @@ import { LabelFilter } from '../src/fingerprint/label-filter.ts'
 import { trainTaxonomy } from '../src/fingerprint/train-taxonomy.ts'
 import { saveQuantities } from '../src/fingerprint/quantities.ts'
 import { trainQuantities } from './quantities.ts'
-import { intentExamples, sgdDialogues, topicExamples } from './labelled.ts'
+import { NameTagger } from '../src/fingerprint/entities/name-tagger.ts'
+import { intentExamples, rowsOf, sgdDialogues, topicExamples } from './labelled.ts'
+import { judgedNames, readFacts, saveNames, SILVER_HELD_OUT_ONE_IN, trainNames, wnut, type NamedText } from './names.ts'
 
 const [cache = '', data = '', out = ''] = process.argv.slice(2)
 const OUT_OF_SCOPE = 'out of scope'
@@ -39,11 +41,11 @@ const { reader } = readTable(SectionFile.parse('table', tableSections().toBuffer
 const training = { reader, random: seededRandom, outOfScope: OUT_OF_SCOPE }
 
 const say = (what: string, held: unknown): void => console.error(what, JSON.stringify(held))
-const dialogues = trainTaxonomy({ kind: 'dialogues', dialogues: sgdDialogues(data) }, { ...training, kind: 'topics' })
+const dialogues = trainTaxonomy({ kind: 'dialogues', dialogues: sgdDialogues(data) }, { ...training, kind: 'topics', mostRows: 6000 })
 say('filter, on service dialogues', dialogues.heldOut)
-const topics = trainTaxonomy({ kind: 'texts', texts: topicExamples(data) }, { ...training, kind: 'topics' })
+const topics = trainTaxonomy({ kind: 'texts', texts: topicExamples(data) }, { ...training, kind: 'topics', mostRows: 16_000 })
 say('topics', topics.heldOut)
-const intents = trainTaxonomy({ kind: 'texts', texts: intentExamples(data) }, { ...training, kind: 'intents' })
+const intents = trainTaxonomy({ kind: 'texts', texts: intentExamples(data) }, { ...training, kind: 'intents', mostRows: 8000 })
 say('intents', intents.heldOut)
 
 const file = tableSections()
@@ -53,6 +55,14 @@ const shared = dialogues.taxonomy
 file.add('filter', (shared.filter ?? new LabelFilter(new Float32Array(12))).weights)
 shared.writeCue(file, 'cue')
 saveQuantities(trainQuantities(data, reader, say), file)
+const facts = readFacts(cache)
+const names = trainNames(cache, data, facts)
+facts.save(file)
+saveNames(names, file)
+const tagger = new NameTagger(names, facts.facts)
+say('names, wnut17-dev', judgedNames(tagger, wnut(join(data, 'wnut17-dev.conll'))))
+const silver = rowsOf<NamedText>(join(cache, 'silver.jsonl')).filter((_, at) => at % SILVER_HELD_OUT_ONE_IN === 0)
+say('names, silver sentences held out', judgedNames(tagger, silver))
 mkdirSync(dirname(out), { recursive: true })
 const size = file.write(out, {
   content: 'model',

@@ -1,14 +1,18 @@
 /** Trains complexity, output tokens and remaining turns, and measures them on what they did not see. */
 import { join } from 'node:path'
-import { seededRandom, type Random } from '../sim/random.ts'
 import { areaUnderCurve } from '../src/fingerprint/calibration.ts'
 import type { Speaker } from '../src/fingerprint/conversation-context.ts'
 import { trainLinear, type LinearExample } from '../src/fingerprint/linear-model.ts'
 import { NO_ANSWERS, QuantityReader, withAnswer, type QuantityModels } from '../src/fingerprint/quantities.ts'
+import { SHAPE } from '../src/fingerprint/text-shape.ts'
 import type { FeatureReader } from '../src/fingerprint/text-features.ts'
 import { rowsOf, sgdDialogues, writtenTexts, type AgentRun } from './labelled.ts'
 
-export type Grouped = LinearExample & { readonly group: string }
+export type Grouped = LinearExample & {
+  readonly group: string
+  /** Whether the conversation had answers before; of turns only. */
+  readonly later?: boolean
+}
 
 /** Small models' failures. The group is what a fair split keeps together. */
 export function complexityExamples(data: string, reader: FeatureReader): { exams: Grouped[]; questions: Grouped[] } {
@@ -93,11 +97,12 @@ function fromTurns(
     const read = reader.read(text)
     quantities.read(text, read, speaker, at, answers)
     const features = joined(quantities.shape, read.embedding, quantities.circumstances)
+    const later = answers.count > 0
     if (speaker === 'assistant') answers = withAnswer(answers, read.tokenCount * read.stretch)
     const next = turns[at + 1]
     if (next?.speaker !== 'assistant' || speaker === 'assistant') return []
     const answer = reader.read(next.text)
-    return [{ features, wanted: Math.log1p(answer.tokenCount * answer.stretch), group }]
+    return [{ features, wanted: Math.log1p(answer.tokenCount * answer.stretch), group, later }]
   })
 }
 
@@ -134,41 +139,50 @@ export function crossValidated(
   return predicted
 }
 
-export const COMPLEXITY_TRAINING = { passes: 12, rate: 0.02, decay: 3e-3 }
-export const OUTPUT_TRAINING = { passes: 30, rate: 0.05, decay: 1e-3 }
+/** Chosen by cross-validation on the development data. */
+export const COMPLEXITY_SHRINK = shrinkOf(Number(process.env['CA'] ?? 0.1), Number(process.env['CB'] ?? 100))
+export const OUTPUT_SHRINK = shrinkOf(Number(process.env['OA'] ?? 1), Number(process.env['OB'] ?? 10))
+
+export const QUESTION_SHRINK = shrinkOf(0.1, 10)
+
+/** The few numbers of shape and circumstances are trusted more than the many of the embedding. */
+function shrinkOf(few: number, many: number): (feature: number) => number {
+  return (feature) => (feature < SHAPE.length || feature >= SHAPE.length + 256 ? few : many)
+}
 
 export function trainQuantities(
   data: string,
   reader: FeatureReader,
   say: (what: string, measured: object) => void,
 ): QuantityModels {
-  const random = (): Random => seededRandom(7)
   const { exams, questions } = complexityExamples(data, reader)
-  const ofExams = crossValidated(exams, (from) => trainLinear(from, 'logistic', { ...COMPLEXITY_TRAINING, random: random() }), 19)
+  const ofExams = crossValidated(exams, (from) => trainLinear(from, 'logistic', COMPLEXITY_SHRINK), 19)
   const failed = [...ofExams].filter((_, at) => exams[at]!.wanted === 1)
   const passed = [...ofExams].filter((_, at) => exams[at]!.wanted === 0)
   say('complexity, subjects left out', { areaUnderCurve: areaUnderCurve(failed, passed) })
   const both = shuffledGroups(questions)
   const ofQuestions = crossValidated(both, (from) =>
-    trainLinear([...from, ...exams], 'logistic', { ...COMPLEXITY_TRAINING, random: random() }),
+    trainLinear(from, 'logistic', QUESTION_SHRINK),
   )
   say('complexity, mean error of 20 models', { spearman: spearman([...ofQuestions], both.map(({ wanted }) => wanted)) })
-  const complexity = trainLinear([...exams, ...questions], 'logistic', { ...COMPLEXITY_TRAINING, random: random() })
+  const complexity = trainLinear(questions, 'logistic', QUESTION_SHRINK)
+  const complexityWithOptions = trainLinear(exams, 'logistic', COMPLEXITY_SHRINK)
 
   const { agents, others } = outputExamples(data, reader)
-  const outputOf = (from: readonly Grouped[]) =>
-    trainLinear([...from, ...others], 'identity', { ...OUTPUT_TRAINING, random: random() })
+  const outputOf = (from: readonly Grouped[]) => trainLinear(from, 'identity', OUTPUT_SHRINK)
   const ofAgents = crossValidated(agents, outputOf)
   say('output tokens of an agent, tasks left out', { r2: explained([...ofAgents], agents.map(({ wanted }) => wanted)) })
   const residuals = [...ofAgents].map((value, at) => agents[at]!.wanted - value).sort((left, right) => left - right)
   const outputSpread = residuals[Math.floor(0.9 * residuals.length)]!
   const outputTokens = outputOf(agents)
+  const first = [...agents, ...others].filter(({ later: answered }) => !answered)
+  const firstOutputTokens = outputOf(first)
 
   const remaining = remainingExamples(data, reader)
-  const remainingOf = (from: readonly Grouped[]) => trainLinear(from, 'identity', { ...OUTPUT_TRAINING, passes: 10, random: random() })
+  const remainingOf = (from: readonly Grouped[]) => trainLinear(from, 'identity', OUTPUT_SHRINK)
   const ofRemaining = crossValidated(remaining, remainingOf)
   say('remaining turns, dialogues left out', { r2: explained([...ofRemaining], remaining.map(({ wanted }) => wanted)) })
-  return { complexity, outputTokens, outputSpread, remainingTurns: remainingOf(remaining) }
+  return { complexity, complexityWithOptions, outputTokens, firstOutputTokens, outputSpread, remainingTurns: remainingOf(remaining) }
 }
 
 /** One group a question: in-domain cross-validation. */

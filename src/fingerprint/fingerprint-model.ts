@@ -7,6 +7,7 @@
  */
 import { isObject } from '../model/json.ts'
 import type { NameFinder } from './entities/find-entities.ts'
+import { NameTagger } from './entities/name-tagger.ts'
 import { LabelFilter } from './label-filter.ts'
 import { loadQuantities, type QuantityModels } from './quantities.ts'
 import { FingerprintFileError, SectionFile } from './section-file.ts'
@@ -27,7 +28,7 @@ export type FingerprintModel = {
   readonly filter: LabelFilter
   readonly cue: SoftmaxHead
   readonly quantities: QuantityModels
-  readonly names: NameFinder | null
+  readonly names: NameFinder
 }
 
 export function loadFingerprintModel(path: string): FingerprintModel {
@@ -44,7 +45,7 @@ export function loadFingerprintModel(path: string): FingerprintModel {
     filter: new LabelFilter(file.numbers('filter', Float32Array)),
     cue: SoftmaxHead.load(file, 'cue'),
     quantities: loadQuantities(file),
-    names: null,
+    names: NameTagger.load(file),
   }
 }
 

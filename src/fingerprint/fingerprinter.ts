@@ -10,7 +10,7 @@ import { indexOfMost, type TurnEvidence } from './label-filter.ts'
 import type { Taxonomy } from './taxonomy.ts'
 import { findEntities } from './entities/find-entities.ts'
 import type { EntitySpan } from './entities/spans.ts'
-import { NO_ANSWERS, QuantityReader, withAnswer, type AnswersSoFar } from './quantities.ts'
+import { hasOptions, NO_ANSWERS, QuantityReader, withAnswer, type AnswersSoFar } from './quantities.ts'
 import type { TextFeatures } from './text-features.ts'
 
 export type Labelled = readonly [label: string, probability: number]
@@ -98,8 +98,10 @@ export class Fingerprinter {
     const { quantities } = this.#model
     const { shape, circumstances } = this.#quantities
     this.#quantities.read(text, features, speaker, state.turns, state.answers)
-    const complexity = quantities.complexity.predict(shape, features.embedding)
-    const logTokens = quantities.outputTokens.predict(shape, features.embedding, circumstances)
+    const harder = hasOptions(text) ? quantities.complexityWithOptions : quantities.complexity
+    const complexity = harder.predict(shape, features.embedding)
+    const lengths = state.answers.count > 0 ? quantities.outputTokens : quantities.firstOutputTokens
+    const logTokens = lengths.predict(shape, features.embedding, circumstances)
     const remaining = quantities.remainingTurns.predict(shape, features.embedding, circumstances)
     state.context.add(features.embedding, speaker, this.#scratch)
     if (shift >= SHIFT_DECLARED) state.driftTurn = state.turns

@@ -1,6 +1,9 @@
 /**
  * A linear model over the shape, the embedding and a few numbers of the conversation, for what is a quantity: complexity (through
- * a logistic), the log of the output's length, turns that remain. Trained by Adagrad with L2; a kilobyte each.
+ * a logistic), the log of the output's length, turns that remain. A kilobyte each.
+ *
+ * Trained exactly: ridge regression by Cholesky's decomposition of the normal equations, and for the logistic link Newton
+ * steps of the same (iteratively reweighted least squares). The first feature is the constant and is not shrunk.
  */
 export type Link = 'identity' | 'logistic'
 
@@ -24,32 +27,61 @@ export class LinearModel {
 
 export type LinearExample = { readonly features: Float32Array; readonly wanted: number; readonly weight?: number }
 
-/** For the logistic link `wanted` may be any share from 0 to 1. */
+const NEWTON_STEPS = 6
+
+/** For the logistic link `wanted` may be any share from 0 to 1. `shrink` is the ridge of each feature, in examples. */
 export function trainLinear(
   examples: readonly LinearExample[],
   link: Link,
-  options: { readonly passes?: number; readonly rate?: number; readonly decay?: number; readonly random: () => number },
+  shrink: (feature: number) => number,
 ): LinearModel {
-  const { passes = 20, rate = 0.05, decay = 1e-3, random } = options
-  const weights = new Float32Array(examples[0]!.features.length)
-  const squares = new Float32Array(weights.length).fill(1e-4)
-  const sums = new Float32Array(weights.length)
-  const model = new LinearModel(weights, link)
-  const steps = passes * examples.length
-  let averaged = 0
-  for (let step = 0; step < steps; step++) {
-    const { features, wanted, weight = 1 } = examples[Math.floor(random() * examples.length)]!
-    const error = weight * (model.predict(features) - wanted)
-    for (let at = 0; at < weights.length; at++) {
-      const gradient = error * features[at]! + (at === 0 ? 0 : decay * weights[at]!)
-      squares[at]! += gradient * gradient
-      weights[at]! -= (rate * gradient) / Math.sqrt(squares[at]!)
+  const size = examples[0]!.features.length
+  let weights = new Float64Array(size)
+  for (let step = 0; step < (link === 'logistic' ? NEWTON_STEPS : 1); step++) {
+    const normal = new Float64Array(size * size)
+    const right = new Float64Array(size)
+    for (const { features, wanted, weight = 1 } of examples) {
+      let share = weight
+      let target = wanted
+      if (link === 'logistic') {
+        let logit = 0
+        for (let at = 0; at < size; at++) logit += weights[at]! * features[at]!
+        const probability = 1 / (1 + Math.exp(-logit))
+        const curvature = Math.max(1e-3, probability * (1 - probability))
+        share = weight * curvature
+        target = logit + (wanted - probability) / curvature
+      }
+      for (let row = 0; row < size; row++) {
+        const scaled = share * features[row]!
+        if (scaled === 0) continue
+        right[row]! += scaled * target
+        for (let column = 0; column <= row; column++) normal[row * size + column]! += scaled * features[column]!
+      }
     }
-    // the mean of the last half is steadier than the last
-    if (step >= steps / 2) {
-      averaged++
-      for (let at = 0; at < weights.length; at++) sums[at]! += weights[at]!
+    for (let at = 0; at < size; at++) normal[at * size + at]! += at === 0 ? 1e-9 : shrink(at)
+    weights = solved(normal, right)
+  }
+  return new LinearModel(Float32Array.from(weights), link)
+}
+
+/** Solves the symmetric positive system whose lower half is given; overwrites it. */
+function solved(matrix: Float64Array, right: Float64Array): Float64Array<ArrayBuffer> {
+  const size = right.length
+  for (let row = 0; row < size; row++) {
+    for (let column = 0; column <= row; column++) {
+      let sum = matrix[row * size + column]!
+      for (let at = 0; at < column; at++) sum -= matrix[row * size + at]! * matrix[column * size + at]!
+      matrix[row * size + column] = row === column ? Math.sqrt(Math.max(1e-12, sum)) : sum / matrix[column * size + column]!
     }
   }
-  return new LinearModel(sums.map((sum) => sum / Math.max(1, averaged)), link)
+  const solution = new Float64Array(right)
+  for (let row = 0; row < size; row++) {
+    for (let at = 0; at < row; at++) solution[row]! -= matrix[row * size + at]! * solution[at]!
+    solution[row]! /= matrix[row * size + row]!
+  }
+  for (let row = size - 1; row >= 0; row--) {
+    for (let at = row + 1; at < size; at++) solution[row]! -= matrix[at * size + row]! * solution[at]!
+    solution[row]! /= matrix[row * size + row]!
+  }
+  return solution
 }

@@ -21,8 +21,12 @@ export type AnswersSoFar = { readonly count: number; readonly meanLog: number; r
 export const NO_ANSWERS: AnswersSoFar = { count: 0, meanLog: 0, lastLog: 0 }
 
 export type QuantityModels = {
+  /** Of questions alone, and of those that come with their options. */
   readonly complexity: LinearModel
+  readonly complexityWithOptions: LinearModel
   readonly outputTokens: LinearModel
+  /** Of a conversation without answers yet: there is no history to lead. */
+  readonly firstOutputTokens: LinearModel
   /** The 90th percentile of the residual of the log. */
   readonly outputSpread: number
   readonly remainingTurns: LinearModel
@@ -57,7 +61,9 @@ export function loadQuantities(file: SectionFile): QuantityModels {
   const spread = file.numbers('quantities.spread', Float32Array)
   return {
     complexity: new LinearModel(file.numbers('quantities.complexity', Float32Array), 'logistic'),
+    complexityWithOptions: new LinearModel(file.numbers('quantities.complexityWithOptions', Float32Array), 'logistic'),
     outputTokens: new LinearModel(file.numbers('quantities.outputTokens', Float32Array), 'identity'),
+    firstOutputTokens: new LinearModel(file.numbers('quantities.firstOutputTokens', Float32Array), 'identity'),
     outputSpread: spread[0]!,
     remainingTurns: new LinearModel(file.numbers('quantities.remainingTurns', Float32Array), 'identity'),
   }
@@ -65,7 +71,17 @@ export function loadQuantities(file: SectionFile): QuantityModels {
 
 export function saveQuantities(models: QuantityModels, file: SectionWriter): void {
   file.add('quantities.complexity', models.complexity.weights)
+  file.add('quantities.complexityWithOptions', models.complexityWithOptions.weights)
   file.add('quantities.outputTokens', models.outputTokens.weights)
+  file.add('quantities.firstOutputTokens', models.firstOutputTokens.weights)
   file.add('quantities.spread', Float32Array.of(models.outputSpread))
   file.add('quantities.remainingTurns', models.remainingTurns.weights)
+}
+
+/** Whether a question comes with options A, B, C, each on a line of its own. */
+export const hasOptions = (text: string): boolean => {
+  const first = text.indexOf('\nA')
+  if (first < 0) return false
+  const mark = text.charCodeAt(first + 2)
+  return (mark === 46 || mark === 41) && text.indexOf('\nB', first) > 0
 }

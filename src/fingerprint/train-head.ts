@@ -18,8 +18,10 @@ export type HeadTraining = {
   readonly epochs?: number
   readonly rate?: number
   readonly decay?: number
-  /** N-grams of fewer examples than this have no row. */
-  readonly fewestSeen?: number
+  /** At most so many n-grams keep a row, those with the largest weights; all where it is left out. */
+  readonly mostRows?: number
+  /** The label of each class; left out where classes are labels. Examples name classes. */
+  readonly labelOf?: readonly number[]
   readonly random: () => number
 }
 
@@ -39,9 +41,10 @@ export function trainHead(
   options: HeadTraining,
 ): HeadWeights {
   const { epochs = 15, rate = 0.5, decay = 1e-5, random } = options
-  const classes = labels.length
+  const labelOf = Uint16Array.from(options.labelOf ?? labels.keys())
+  const classes = labelOf.length
   const dimensions = examples[0]!.embedding.length
-  const { buckets, rowOf } = rowsOf(examples, options.fewestSeen ?? 1)
+  const { buckets, rowOf } = rowsOf(examples)
   const dense = new Float32Array(dimensions * classes)
   const sparse = new Float32Array(buckets.length * classes)
   const bias = new Float32Array(classes)
@@ -100,7 +103,25 @@ export function trainHead(
       }
     }
   }
-  return { labels, dense, bias, buckets, sparse }
+  return strongest({ labels, labelOf, dense, bias, buckets, sparse }, options.mostRows ?? Infinity)
+}
+
+function strongest(weights: HeadWeights, most: number): HeadWeights {
+  const { buckets, sparse, labelOf } = weights
+  if (buckets.length <= most) return weights
+  const classes = labelOf.length
+  const strength = Float64Array.from(buckets, (_, row) => {
+    let squares = 0
+    for (let at = 0; at < classes; at++) squares += sparse[row * classes + at]! ** 2
+    return squares
+  })
+  const kept = Array.from(buckets.keys())
+    .sort((left, right) => strength[right]! - strength[left]!)
+    .slice(0, most)
+    .sort((left, right) => left - right)
+  const rows = new Float32Array(kept.length * classes)
+  kept.forEach((row, place) => rows.set(sparse.subarray(row * classes, (row + 1) * classes), place * classes))
+  return { ...weights, buckets: Uint32Array.from(kept, (row) => buckets[row]!), sparse: rows }
 }
 
 function adagrad(
@@ -124,13 +145,12 @@ function adagrad(
 
 function rowsOf(
   examples: readonly HeadExample[],
-  fewestSeen: number,
 ): { readonly buckets: Uint32Array; readonly rowOf: Int32Array } {
   const seen = new Uint32Array(1 << NGRAM_BITS)
   for (const { buckets } of examples) for (const bucket of buckets) seen[bucket]!++
   const kept: number[] = []
   seen.forEach((times, bucket) => {
-    if (times >= fewestSeen) kept.push(bucket)
+    if (times > 0) kept.push(bucket)
   })
   const rowOf = new Int32Array(1 << NGRAM_BITS)
   kept.forEach((bucket, row) => {

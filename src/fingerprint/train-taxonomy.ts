@@ -7,6 +7,7 @@
  */
 import { areaUnderCurve, bestTemperature, calibrationError } from './calibration.ts'
 import { indexOfMost, LabelFilter } from './label-filter.ts'
+import { intoParts } from './label-parts.ts'
 import { logSoftmax, SoftmaxHead } from './softmax-head.ts'
 import { Taxonomy, type TaxonomyKind } from './taxonomy.ts'
 import type { FeatureReader, TextFeatures } from './text-features.ts'
@@ -35,6 +36,8 @@ export type TaxonomyTraining = {
   readonly kind: TaxonomyKind
   readonly outOfScope: string
   readonly reader: FeatureReader
+  /** Bounds the n-grams that have a row, for heads that are shipped. */
+  readonly mostRows?: number
   /** A seeded source of random numbers; called with a seed for each use, so that the uses do not depend on each other. */
   readonly random: (seed: number) => () => number
 }
@@ -58,7 +61,7 @@ function fromTexts(texts: readonly LabelledText[], training: TaxonomyTraining): 
   const outOfScope = labels.includes(training.outOfScope) ? training.outOfScope : null
   const { train, judge } = splitByLabel(examples, training.random(1))
   const head = (from: readonly HeadExample[], seed: number): SoftmaxHead =>
-    SoftmaxHead.of(trainHead(labels, from, { epochs: epochsFor(from.length), random: training.random(seed) }))
+    headFrom(labels, from, epochsFor(from.length), training, seed)
   let temperature = 1
   let heldOut: HeldOutReport | null = null
   if (judge.length > 0) {
@@ -73,6 +76,18 @@ function fromTexts(texts: readonly LabelledText[], training: TaxonomyTraining): 
   }
   const parts = { kind: training.kind, head: head(examples, 3), temperature, outOfScope, filter: null, cue: null }
   return { taxonomy: new Taxonomy(parts), examples: examples.length, heldOut }
+}
+
+function headFrom(
+  labels: readonly string[],
+  from: readonly HeadExample[],
+  epochs: number,
+  { random, mostRows }: TaxonomyTraining,
+  seed: number,
+): SoftmaxHead {
+  const { examples, labelOf } = intoParts(from, labels.length, random(seed + 1000))
+  const bounded = mostRows === undefined ? {} : { mostRows }
+  return SoftmaxHead.of(trainHead(labels, examples, { epochs, labelOf, random: random(seed), ...bounded }))
 }
 
 type Turn = {
@@ -139,7 +154,7 @@ function headsOf(
     turns.flatMap(({ example, changed }) => (changed === null ? [] : [{ ...example, label: changed ? 1 : 0 }])),
   )
   const train = (names: readonly string[], from: readonly HeadExample[], at: number): SoftmaxHead =>
-    SoftmaxHead.of(trainHead(names, from, { epochs: Math.min(8, epochsFor(from.length)), random: training.random(at) }))
+    headFrom(names, from, Math.min(8, epochsFor(from.length)), training, at)
   const bothKnown = new Set(changes.map(({ label }) => label)).size === 2
   return { head: train(labels, examples, seed + 1), cue: bothKnown ? train(CUE_LABELS, changes, seed + 2) : null }
 }
