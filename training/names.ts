@@ -31,7 +31,7 @@ const WNUT_TYPES: Readonly<Record<string, EntityType>> = {
   'creative-work': 'product',
 }
 const EPOCHS = 6
-const MOST_ROWS = 70_000
+const MOST_ROWS = 45_000
 const FACTOR = 1 << FEATURE_BITS
 
 /** Tokens are joined by blanks. */

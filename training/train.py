@@ -128,6 +128,14 @@ def distilled(data: Path, epochs: int) -> None:
     (CACHE / "vocabulary.txt").write_text("\n".join(vocabulary[token] for token in keep), encoding="utf-8")
     token_vectors = np.load(CACHE / "token-vectors.npy")
     distil.clusters(token_vectors[keep]).tofile(CACHE / "clusters.u8")
+    measured = {
+        "sentences": len(train),
+        "heldOutSentences": len(judge),
+        "untrainedCosine": round(distil.similarity(start, matrix[judge], target[judge]), 4),
+        "heldOutCosine": round(distil.similarity(with_rows(table, keep, rows, scales), matrix[judge], target[judge]), 4),
+        "epochs": epochs,
+    }
+    (CACHE / "table.json").write_text(json.dumps(measured))
     untrained, untrained_scales = distil.quantise(start[keep])
     untrained.tofile(CACHE / "untrained.i8")
     untrained_scales.tofile(CACHE / "untrained.f32")

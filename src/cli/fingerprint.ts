@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { TurnFingerprint } from '../fingerprint/fingerprinter.ts'
+import type { Fingerprinter, TurnFingerprint } from '../fingerprint/fingerprinter.ts'
 import type { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { isObject } from '../model/json.ts'
 import { textOption, textOptions, UsageError, type Command, type Terminal } from './command.ts'
@@ -33,6 +33,7 @@ export const fingerprint: Command = {
       own[taxonomy.kind] = taxonomy
     }
     const fingerprinter = new Fingerprinter(model, own)
+    warmUp(fingerprinter)
     const lines = new LineWriter(terminal)
     let number = 0
     for (const line of readFileSync(path === '-' ? 0 : path, 'utf8').split('\n')) {
@@ -56,6 +57,22 @@ export const fingerprint: Command = {
     return 0
   },
 }
+
+/** The first hundreds of turns of a process run uncompiled; a gateway is past that, so what is measured here is too. */
+function warmUp(fingerprinter: Fingerprinter): void {
+  const sentences = [
+    'Could you book a table for two at half past seven tomorrow, please?',
+    'The build of src/main.ts fails with TypeError: x is not a function at parse_config() since v1.2.3.',
+    'Thanks, that costs $12.50 and Anna Smith from Boston pays it on March 3rd. What else do you need?',
+    'yes',
+  ]
+  const until = performance.now() + WARM_UP_MS
+  for (let round = 0; performance.now() < until; round++) {
+    const state = fingerprinter.begin()
+    for (const sentence of sentences) fingerprinter.update(state, round % 3 === 0 ? 'assistant' : 'user', sentence)
+  }
+}
+const WARM_UP_MS = 150
 
 const EMBEDDING_DIGITS = 1e4
 

@@ -24,6 +24,11 @@ export class ConversationContext {
     return this.#length === 0
   }
 
+  copyFrom(other: ConversationContext): void {
+    this.#quantised.set(other.#quantised)
+    this.#length = other.#length
+  }
+
   /** Cosine of a text (unit length) and the conversation so far; 0 when there is none. */
   likeness(embedding: Float32Array): number {
     if (this.#length === 0) return 0

@@ -4,6 +4,7 @@
  *
  * 20 words with everything on: 0.1 milliseconds; long texts are bounded by what is read of them.
  */
+import type { Labelled } from '../model/fingerprint.ts'
 import { ConversationContext, type Speaker } from './conversation-context.ts'
 import type { FingerprintModel } from './fingerprint-model.ts'
 import { indexOfMost, type TurnEvidence } from './label-filter.ts'
@@ -12,8 +13,6 @@ import { findEntities } from './entities/find-entities.ts'
 import type { EntitySpan } from './entities/spans.ts'
 import { hasOptions, NO_ANSWERS, QuantityReader, withAnswer, type AnswersSoFar } from './quantities.ts'
 import type { TextFeatures } from './text-features.ts'
-
-export type Labelled = readonly [label: string, probability: number]
 
 export type TurnFingerprint = {
   /** Most probable first. */
@@ -59,6 +58,8 @@ const MOST_LOG_TOKENS = Math.log(16_384)
 
 export class Fingerprinter {
   readonly #model: FingerprintModel
+  /** An operator's taxonomies, where he gave them. */
+  readonly own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy }
   readonly #topics: Taxonomy
   readonly #intents: Taxonomy
   readonly #scratch: Float32Array
@@ -69,6 +70,7 @@ export class Fingerprinter {
 
   constructor(model: FingerprintModel, own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy } = {}) {
     this.#model = model
+    this.own = own
     this.#topics = own.topics ?? model.topics
     this.#intents = own.intents ?? model.intents
     this.#scratch = new Float32Array(model.dimensions)
@@ -78,6 +80,17 @@ export class Fingerprinter {
 
   begin(): ConversationState {
     return new ConversationState(this.#model.dimensions, this.#topics.labels.length, this.#intents.labels.length)
+  }
+
+  copy(state: ConversationState): ConversationState {
+    const copy = this.begin()
+    copy.context.copyFrom(state.context)
+    copy.topics.set(state.topics)
+    copy.intents.set(state.intents)
+    copy.turns = state.turns
+    copy.driftTurn = state.driftTurn
+    copy.answers = state.answers
+    return copy
   }
 
   update(state: ConversationState, speaker: Speaker, text: string): TurnFingerprint {
@@ -90,7 +103,8 @@ export class Fingerprinter {
       likeness,
       words: features.words,
       turn: state.turns,
-      cue: this.#topics.cue(features) ?? this.#shippedCue(features),
+      // the cue only matters where something may have changed
+      cue: state.turns === 0 || speaker !== 'user' ? 0 : (this.#topics.cue(features) ?? this.#shippedCue(features)),
     }
     const shift = (this.#topics.filter ?? this.#model.filter).step(state.topics, evidence)
     this.#intents.read(features, this.#intentEmission)
@@ -112,7 +126,7 @@ export class Fingerprinter {
     return {
       topics: ranked(state.topics, this.#topics),
       shift,
-      intent: ranked(state.intents, this.#intents)[0] ?? ['', 0],
+      intent: best(state.intents, this.#intents),
       inScope: this.#inScope(state),
       entities: findEntities(text, this.#model.names),
       complexity,
@@ -130,14 +144,21 @@ export class Fingerprinter {
     else leanOn(state.intents, evidence)
   }
 
+  /**
+   * By the taxonomy that learnt what is out of scope, an operator's own before the shipped ones; where the own ones did
+   * not, by how sure the own one is.
+   */
   #inScope(state: ConversationState): number {
+    const { own } = this
     for (const [taxonomy, belief] of [
-      [this.#intents, state.intents],
-      [this.#topics, state.topics],
+      [own.intents, state.intents],
+      [own.topics, state.topics],
     ] as const) {
-      if (taxonomy.outOfScopeAt >= 0) return 1 - belief[taxonomy.outOfScopeAt]!
+      if (taxonomy !== undefined && taxonomy.outOfScopeAt >= 0) return 1 - belief[taxonomy.outOfScopeAt]!
     }
-    return state.intents[indexOfMost(state.intents)]!
+    const surest = own.intents !== undefined ? state.intents : own.topics !== undefined ? state.topics : null
+    if (surest !== null) return surest[indexOfMost(surest)]!
+    return this.#intents.outOfScopeAt < 0 ? 1 : 1 - state.intents[this.#intents.outOfScopeAt]!
   }
 
   #shippedCue(features: TextFeatures): number {
@@ -157,6 +178,14 @@ function leanOn(
   for (let label = 0; label < belief.length; label++) {
     belief[label] = lean * belief[label]! + (1 - lean) * Math.exp(logEmission[label]!)
   }
+}
+
+function best(belief: Float32Array, { labels, outOfScopeAt }: Taxonomy): Labelled {
+  let most = outOfScopeAt === 0 ? 1 : 0
+  for (let label = 0; label < belief.length; label++) {
+    if (label !== outOfScopeAt && belief[label]! > belief[most]!) most = label
+  }
+  return [labels[most]!, belief[most]!]
 }
 
 /** The labels in scope, most probable first. */

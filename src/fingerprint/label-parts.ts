@@ -7,6 +7,8 @@ import { dot, toUnitLength } from './token-table.ts'
 import type { HeadExample } from './train-head.ts'
 
 const EXAMPLES_A_PART = 100
+/** A label of fewer examples stays whole: its parts would be too small to be learnt. */
+const FEWEST_TO_SPLIT = 400
 const MOST_PARTS = 15
 const ROUNDS = 8
 
@@ -22,7 +24,7 @@ export function intoParts(examples: readonly HeadExample[], labels: number, rand
   const labelOf: number[] = []
   const split: HeadExample[] = []
   byLabel.forEach((of, label) => {
-    const parts = Math.max(1, Math.min(MOST_PARTS, Math.floor(of.length / EXAMPLES_A_PART)))
+    const parts = of.length < FEWEST_TO_SPLIT ? 1 : Math.min(MOST_PARTS, Math.floor(of.length / EXAMPLES_A_PART))
     const first = labelOf.length
     for (let part = 0; part < parts; part++) labelOf.push(label)
     const places = parts === 1 ? null : clusters(of, parts, random)

@@ -5,6 +5,8 @@
  * code units (FNV-1a, finalised like MurmurHash3). 0.1 microseconds a run.
  */
 export const NGRAM_BITS = 18
+/** More of one text are not kept. */
+export const MOST_NGRAMS = 16_384
 const BUCKETS = 1 << NGRAM_BITS
 const FNV_PRIME = 0x01000193
 const WORD_SALT = 0x811c9dc5
@@ -24,11 +26,11 @@ export class NgramReader {
   readonly #seen = new Uint32Array(BUCKETS)
   #round = 0
 
-  constructor(options: { readonly most?: number } = {}) {
-    this.buckets = new Int32Array(options.most ?? 16_384)
+  constructor() {
+    this.buckets = new Int32Array(MOST_NGRAMS)
   }
 
-  /** `plain` is lower case (see `plainText`). More than `most` n-grams are not kept. */
+  /** `plain` is lower case (see `plainText`). More than `MOST_NGRAMS` are not kept. */
   read(plain: string): void {
     this.count = 0
     this.words = 0

@@ -8,7 +8,7 @@
  * `rows` maps a bucket to its row + 1. A row lies together, label after label, so a text reads (256 + n-grams) * labels bytes in
  * order: 20 words and 150 labels take 40 microseconds.
  */
-import { NGRAM_BITS } from './ngrams.ts'
+import { MOST_NGRAMS, NGRAM_BITS } from './ngrams.ts'
 import { FingerprintFileError, type SectionFile, type SectionWriter } from './section-file.ts'
 import type { TextFeatures } from './text-features.ts'
 
@@ -40,6 +40,7 @@ export class SoftmaxHead {
   readonly #rows: Int32Array
   readonly #sums: Int32Array
   readonly #floats: Float32Array
+  readonly #starts: Int32Array
 
   private constructor(parts: {
     labels: readonly string[]
@@ -65,6 +66,7 @@ export class SoftmaxHead {
     })
     this.#sums = new Int32Array(parts.bias.length)
     this.#floats = new Float32Array(parts.bias.length)
+    this.#starts = new Int32Array(MOST_NGRAMS)
   }
 
   static of(weights: HeadWeights): SoftmaxHead {
@@ -117,33 +119,77 @@ export class SoftmaxHead {
     const classes = this.#bias.length
     const sums = this.#sums
     const floats = this.#floats
-    const dense = this.#dense
-    const sparse = this.#sparse
-    sums.fill(0)
-    for (let place = 0; place < features.bucketCount; place++) {
-      const row = this.#rows[features.buckets[place]!]!
-      if (row === 0) continue
-      const start = (row - 1) * classes
-      for (let at = 0; at < classes; at++) sums[at]! += sparse[start + at]!
-    }
-    floats.fill(0)
-    const { embedding } = features
-    for (let axis = 0; axis < embedding.length; axis++) {
-      const value = embedding[axis]!
-      const start = axis * classes
-      for (let at = 0; at < classes; at++) floats[at]! += value * dense[start + at]!
-    }
+    this.#sumSparse(features)
     const sparseWeight = (HALF * this.#sparseScale) / Math.sqrt(Math.max(1, features.bucketCount))
-    const denseWeight = HALF * this.#denseScale
-    for (let at = 0; at < classes; at++) {
-      floats[at] = this.#bias[at]! + sparseWeight * sums[at]! + denseWeight * floats[at]!
-    }
+    for (let at = 0; at < classes; at++) floats[at] = this.#bias[at]! + sparseWeight * sums[at]!
+    const denseWeight = HALF * this.#denseScale * this.#sumDense(features.embedding)
+    for (let at = 0; at < classes; at++) floats[at]! += denseWeight * sums[at]!
     logSoftmax(floats, classes)
     into.fill(0)
     for (let at = 0; at < classes; at++) into[this.#labelOf[at]!]! += Math.exp(floats[at]!)
     for (let label = 0; label < this.labels.length; label++) into[label] = Math.log(Math.max(LEAST, into[label]!))
   }
+
+  /** The rows of the text's n-grams, four at a time: the sums are loaded and stored a quarter as often. */
+  #sumSparse(features: TextFeatures): void {
+    const starts = this.#starts
+    const classes = this.#bias.length
+    let count = 0
+    for (let place = 0; place < features.bucketCount; place++) {
+      const row = this.#rows[features.buckets[place]!]!
+      if (row !== 0) starts[count++] = (row - 1) * classes
+    }
+    const sums = this.#sums
+    const sparse = this.#sparse
+    sums.fill(0)
+    let place = 0
+    for (; place + 4 <= count; place += 4) {
+      const a = starts[place]!
+      const b = starts[place + 1]!
+      const c = starts[place + 2]!
+      const d = starts[place + 3]!
+      for (let at = 0; at < classes; at++) {
+        sums[at] = (sums[at]! + sparse[a + at]! + sparse[b + at]! + sparse[c + at]! + sparse[d + at]!) | 0
+      }
+    }
+    for (; place < count; place++) {
+      const start = starts[place]!
+      for (let at = 0; at < classes; at++) sums[at] = (sums[at]! + sparse[start + at]!) | 0
+    }
+  }
+
+  /**
+   * The same for the axes of the embedding, as whole numbers: its largest axis becomes `STEPS`. Returns the unit. Whole
+   * numbers are twice as fast as conversions, and 1/1000 of the largest axis is below what int8 weights can tell.
+   */
+  #sumDense(embedding: Float32Array): number {
+    let most = 1e-9
+    for (let axis = 0; axis < embedding.length; axis++) most = Math.max(most, Math.abs(embedding[axis]!))
+    const unit = most / STEPS
+    const sums = this.#sums
+    const dense = this.#dense
+    const classes = this.#bias.length
+    sums.fill(0)
+    for (let axis = 0; axis < embedding.length; axis += 4) {
+      const a = Math.round(embedding[axis]! / unit) | 0
+      const b = Math.round(embedding[axis + 1]! / unit) | 0
+      const c = Math.round(embedding[axis + 2]! / unit) | 0
+      const d = Math.round(embedding[axis + 3]! / unit) | 0
+      const first = axis * classes
+      const second = first + classes
+      const third = second + classes
+      const fourth = third + classes
+      for (let at = 0; at < classes; at++) {
+        sums[at] =
+          (sums[at]! + a * dense[first + at]! + b * dense[second + at]! + c * dense[third + at]! + d * dense[fourth + at]!) | 0
+      }
+    }
+    return unit
+  }
 }
+
+/** 256 axes of 1,000 steps at 127 stay far below 2^31. */
+const STEPS = 1000
 
 /** Of probabilities whose logarithm is taken. */
 const LEAST = 1e-12

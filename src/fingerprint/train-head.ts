@@ -40,7 +40,7 @@ export function trainHead(
   examples: readonly HeadExample[],
   options: HeadTraining,
 ): HeadWeights {
-  const { epochs = 15, rate = 0.5, decay = 1e-5, random } = options
+  const { epochs = 15, rate = 0.3, decay = 1e-5, random } = options
   const labelOf = Uint16Array.from(options.labelOf ?? labels.keys())
   const classes = labelOf.length
   const dimensions = examples[0]!.embedding.length

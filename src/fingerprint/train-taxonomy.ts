@@ -47,7 +47,7 @@ const HELD_OUT_ONE_IN = 5
 /** Fewer than this say nothing reliable about a temperature. */
 const FEWEST_FOR_TEMPERATURE = 100
 /** Passes over the examples: enough updates for small sets, bounded time for large ones. */
-const UPDATES = 180_000
+const UPDATES = 120_000
 const epochsFor = (examples: number): number => Math.max(4, Math.min(15, Math.round(UPDATES / examples)))
 
 export function trainTaxonomy(set: TrainingSet, training: TaxonomyTraining): TrainedTaxonomy {
@@ -61,7 +61,7 @@ function fromTexts(texts: readonly LabelledText[], training: TaxonomyTraining): 
   const outOfScope = labels.includes(training.outOfScope) ? training.outOfScope : null
   const { train, judge } = splitByLabel(examples, training.random(1))
   const head = (from: readonly HeadExample[], seed: number): SoftmaxHead =>
-    headFrom(labels, from, epochsFor(from.length), training, seed)
+    headFrom(labels, from, epochsFor(from.length), training, seed, training.mostRows === undefined)
   let temperature = 1
   let heldOut: HeldOutReport | null = null
   if (judge.length > 0) {
@@ -84,10 +84,13 @@ function headFrom(
   epochs: number,
   { random, mostRows }: TaxonomyTraining,
   seed: number,
+  /** Parts cost time and room, so the heads of dialogues (the context does more) and those that are shipped go without. */
+  parts: boolean,
 ): SoftmaxHead {
-  const { examples, labelOf } = intoParts(from, labels.length, random(seed + 1000))
+  const split = parts ? intoParts(from, labels.length, random(seed + 1000)) : { examples: from }
   const bounded = mostRows === undefined ? {} : { mostRows }
-  return SoftmaxHead.of(trainHead(labels, examples, { epochs, labelOf, random: random(seed), ...bounded }))
+  const { examples, ...classes } = split
+  return SoftmaxHead.of(trainHead(labels, examples, { epochs, random: random(seed), ...classes, ...bounded }))
 }
 
 type Turn = {
@@ -154,7 +157,7 @@ function headsOf(
     turns.flatMap(({ example, changed }) => (changed === null ? [] : [{ ...example, label: changed ? 1 : 0 }])),
   )
   const train = (names: readonly string[], from: readonly HeadExample[], at: number): SoftmaxHead =>
-    headFrom(names, from, Math.min(8, epochsFor(from.length)), training, at)
+    headFrom(names, from, Math.min(8, epochsFor(from.length)), training, at, false)
   const bothKnown = new Set(changes.map(({ label }) => label)).size === 2
   return { head: train(labels, examples, seed + 1), cue: bothKnown ? train(CUE_LABELS, changes, seed + 2) : null }
 }

@@ -1,0 +1,148 @@
+/**
+ * The fingerprints of the conversations of a process. A turn brings the whole history; only items that were not seen are read,
+ * and the state is moved by them.
+ *
+ *   seen      so many items, the last of which looked like this -> read what follows
+ *   unlike    a fork or a rewritten history -> begin anew (counted)
+ *   new       at most `MOST_ITEMS` are read: the first, which set the subject, and the last
+ *
+ * Reading stops at the deadline; what is left is read with the next turn, and the fingerprint is marked partial. Bounded by
+ * entries, 2 KB each at most (320 bytes of context, 4 a label, 8 a type of entity), least recently used first.
+ */
+import type { SemanticFingerprint } from '../model/fingerprint.ts'
+import type { ConversationItem } from '../model/item.ts'
+import type { Speaker } from './conversation-context.ts'
+import { spokenItem } from './conversation-items.ts'
+import { ENTITY_TYPES } from './entities/spans.ts'
+import type { ConversationState, Fingerprinter, TurnFingerprint } from './fingerprinter.ts'
+
+export type FingerprintCounts = { full: number; partial: number; begunAnew: number; evicted: number }
+
+export type FingerprintCacheOptions = {
+  readonly fingerprinter: Fingerprinter
+  readonly maxConversations: number
+  readonly deadlineMs: number
+  readonly nowMs: () => number
+}
+
+/** Of a history that was never seen: 2 at its beginning, the rest at its end. */
+const MOST_ITEMS = 16
+const FIRST_ITEMS = 2
+
+type Entry = {
+  readonly state: ConversationState
+  readonly entityCounts: Uint16Array
+  readonly entityTurns: Uint16Array
+  seen: number
+  mark: number
+  last: Omit<TurnFingerprint, 'entities'> | null
+}
+
+export class FingerprintCache {
+  readonly #options: FingerprintCacheOptions
+  readonly #entries = new Map<string, Entry>()
+  readonly counts: FingerprintCounts = { full: 0, partial: 0, begunAnew: 0, evicted: 0 }
+
+  constructor(options: FingerprintCacheOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** `remember` false: a look that leaves no trace. Null when nothing was ever said. */
+  update(key: string, context: readonly ConversationItem[], remember = true): SemanticFingerprint | null {
+    const { fingerprinter, deadlineMs, nowMs } = this.#options
+    const until = nowMs() + deadlineMs
+    const known = this.#entries.get(key)
+    const continues = known !== undefined && known.seen <= context.length && known.mark === markOf(context, known.seen)
+    if (known !== undefined && !continues) this.counts.begunAnew++
+    const entry = continues ? (remember ? known : copyOf(known, fingerprinter)) : this.#begin()
+    const skipFrom = entry.seen + FIRST_ITEMS
+    const skipTo = context.length - (MOST_ITEMS - FIRST_ITEMS)
+    let partial = false
+    let at = entry.seen
+    for (; at < context.length; at++) {
+      if (at >= skipFrom && at < skipTo) {
+        at = skipTo - 1
+        continue
+      }
+      // the last item is what the turn is about: it is read even when time is up
+      if (nowMs() > until && at < context.length - 1) {
+        partial = true
+        at = context.length - 2
+        continue
+      }
+      const spoken = spokenItem(context[at]!)
+      if (spoken !== null) this.#read(entry, spoken.speaker, spoken.text)
+    }
+    entry.seen = context.length
+    entry.mark = markOf(context, context.length)
+    this.counts[partial ? 'partial' : 'full']++
+    if (remember) this.#keep(key, entry)
+    return entry.last === null ? null : published(entry, entry.last, partial)
+  }
+
+  #begin(): Entry {
+    return {
+      state: this.#options.fingerprinter.begin(),
+      entityCounts: new Uint16Array(ENTITY_TYPES.length),
+      entityTurns: new Uint16Array(ENTITY_TYPES.length),
+      seen: 0,
+      mark: 0,
+      last: null,
+    }
+  }
+
+  #read(entry: Entry, speaker: Speaker, text: string): void {
+    const turn = entry.state.turns
+    const { entities, ...rest } = this.#options.fingerprinter.update(entry.state, speaker, text)
+    for (const { type } of entities) {
+      const place = ENTITY_TYPES.indexOf(type)
+      entry.entityCounts[place] = Math.min(65_535, entry.entityCounts[place]! + 1)
+      entry.entityTurns[place] = Math.min(65_535, turn)
+    }
+    entry.last = rest
+  }
+
+  #keep(key: string, entry: Entry): void {
+    const entries = this.#entries
+    entries.delete(key)
+    entries.set(key, entry)
+    if (entries.size <= this.#options.maxConversations) return
+    for (const oldest of entries.keys()) {
+      entries.delete(oldest)
+      this.counts.evicted++
+      break
+    }
+  }
+}
+
+function published(entry: Entry, last: NonNullable<Entry['last']>, partial: boolean): SemanticFingerprint {
+  const entities = ENTITY_TYPES.flatMap((type, place) => {
+    const count = entry.entityCounts[place]!
+    return count === 0 ? [] : [{ type, count, lastTurn: entry.entityTurns[place]! }]
+  })
+  return { ...last, driftTurn: entry.state.driftTurn, entities, partial }
+}
+
+/** A number that the item before place `end` looks like; its text is not kept. */
+function markOf(context: readonly ConversationItem[], end: number): number {
+  const item = context[end - 1]
+  if (item === undefined) return 0
+  const spoken = spokenItem(item)
+  const text = spoken === null ? item.type : `${spoken.speaker}${spoken.text.length}${spoken.text.slice(0, 64)}${spoken.text.slice(-64)}`
+  let hash = 0x811c9dc5
+  for (let place = 0; place < text.length; place++) hash = Math.imul(hash ^ text.charCodeAt(place), 0x01000193)
+  return hash
+}
+
+function copyOf(entry: Entry, fingerprinter: Fingerprinter): Entry {
+  return {
+    ...entry,
+    state: fingerprinter.copy(entry.state),
+    entityCounts: entry.entityCounts.slice(),
+    entityTurns: entry.entityTurns.slice(),
+  }
+}
