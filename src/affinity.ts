@@ -3,6 +3,7 @@
  * `combinedScore` is the order in which backends would be tried.
  */
 import type { AffinityScore, CacheMetadata, SemanticAffinityRouter, SessionContext } from './model/affinity.ts'
+import type { SemanticFingerprint } from './model/fingerprint.ts'
 import type { Backend } from './model/backend.ts'
 import type { Decision, SchedulingRequest } from './model/decision.ts'
 import type { ResolvedTurn, Turn } from './model/turn.ts'
@@ -13,6 +14,7 @@ const LATENCY_BUDGET_SECONDS = 2
 export type AffinityPorts = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   readonly request: (turn: ResolvedTurn) => SchedulingRequest
+  readonly fingerprint: (turn: ResolvedTurn) => SemanticFingerprint
   readonly rank: (request: SchedulingRequest, backends?: readonly Backend[]) => Decision
   /** Throws InvalidCacheState. */
   readonly registerCacheState: (backendId: string, sessionId: string, metadata: CacheMetadata) => void
@@ -20,6 +22,7 @@ export type AffinityPorts = {
 
 export type AffinityRouter = SemanticAffinityRouter & {
   scoresOf(turn: Turn, backends?: readonly Backend[]): Promise<AffinityScore[]>
+  fingerprintOf(turn: Turn): Promise<SemanticFingerprint>
 }
 
 export function createAffinityRouter(ports: AffinityPorts): AffinityRouter {
@@ -27,8 +30,11 @@ export function createAffinityRouter(ports: AffinityPorts): AffinityRouter {
     const request = ports.request(await ports.resolve(turn))
     return scores(ports.rank(request, backends))
   }
+  const fingerprintOf = async (turn: Turn): Promise<SemanticFingerprint> => ports.fingerprint(await ports.resolve(turn))
   return {
     scoresOf,
+    fingerprintOf,
+    getFingerprint: (session) => fingerprintOf(turnOf(session)),
     computeAffinity: async (session, backends, options) => {
       options?.signal?.throwIfAborted()
       return scoresOf(turnOf(session), backends)

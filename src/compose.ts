@@ -56,6 +56,8 @@ import type { Backend, BackendConfig, Engine } from './model/backend.ts'
 import type { Decision, SchedulingRequest } from './model/decision.ts'
 import { Cancellation } from './model/cancellation.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
+import { fingerprintAssetPath } from './fingerprint-asset.ts'
+import { fingerprintStage } from './fingerprint-stage.ts'
 import { HomingError } from './model/error.ts'
 import { createAffinityRouter } from './affinity.ts'
 import type { Receipt } from './model/receipt.ts'
@@ -253,6 +255,15 @@ export async function startGateway(config: Config, options: { readonly version: 
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
   const receipts = new ReceiptBook(config.memory.receipts)
+  const fingerprints = fingerprintStage(config.fingerprint, {
+    modelPath: fingerprintAssetPath(),
+    nowMs,
+    observe: (microseconds, partial) => metrics.fingerprint(microseconds / 1e6, partial),
+    failed: (error) => {
+      metrics.fallback('fingerprint_failed')
+      log.error({ err: error }, 'a turn could not be fingerprinted')
+    },
+  })
   const metrics = new Metrics({
     backends: () =>
       registry.list().map((backend) => ({
@@ -316,6 +327,7 @@ export async function startGateway(config: Config, options: { readonly version: 
         foreseen_characters: foresight.characters,
         prewarm_wishes: prewarmer.wishes,
         prefix_groups: prefixGroups.size,
+        fingerprints: fingerprints.size(),
         receipts: receipts.size,
         token_anchors: anchors.size,
         token_anchor_bytes: anchors.bytes,
@@ -334,6 +346,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       prefix_groups_size: prefixGroups.evicted,
       last_turns_size: lastTurns.evictions.size,
       ...prefixed('residences_', pressure.evictions),
+      fingerprints_size: fingerprints.counts()['evicted'] ?? 0,
       receipts_size: receipts.evictions.size,
       token_anchors_size: anchors.evictions.size,
       output_length_size: outputLength.evicted,
@@ -475,6 +488,7 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   const stages: Stages = {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
+    fingerprint: fingerprints.add,
     schedulingRequest: (turn) =>
       estimateRequest(
         turn,
@@ -587,6 +601,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const affinity = createAffinityRouter({
     resolve: stages.resolve,
     request: stages.schedulingRequest,
+    fingerprint: fingerprints.look,
     rank: (request, backends) => scheduler.rank(request, backends),
     registerCacheState: (backendId, sessionId, metadata) =>
       void cacheReports.apply(cacheReports.check(backendId, sessionId, metadata)),
@@ -666,6 +681,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       return receipt === null ? null : { ...receipt, forecast: forecastOf(conversationKey(tenant, receipt.session.id)) }
     },
     affinity: (turn) => affinity.scoresOf(turn),
+    fingerprint: (turn) => affinity.fingerprintOf(turn),
   })
 
   registry.onChange((change) => {

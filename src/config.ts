@@ -59,6 +59,15 @@ export type MemoryBounds = {
   readonly receipts: number
 }
 
+export type FingerprintConfig = {
+  /** What is read of a turn within it is used; the rest is read with the next turn. */
+  readonly deadlineMs: number
+  readonly conversations: number
+  /** Folders of an operator's own taxonomies, absolute; null: the shipped ones. */
+  readonly topics: string | null
+  readonly intents: string | null
+}
+
 export type Config = {
   /** The file it came from, null when there was none. */
   readonly file: string | null
@@ -86,6 +95,8 @@ export type Config = {
   readonly streamCommitAfterMs: number
   readonly shutdownGraceMs: number
   readonly log: { readonly level: LogLevel }
+  /** Null: conversations are not fingerprinted. */
+  readonly fingerprint: FingerprintConfig | null
 }
 
 /** Every default outside a backend (those are BACKEND_DEFAULTS). */
@@ -112,6 +123,7 @@ export const DEFAULTS = {
   streamCommitAfterMs: 15_000,
   shutdownGraceMs: 30_000,
   logLevel: 'info',
+  fingerprint: { deadlineMs: 5, conversations: 20_000 },
 } as const
 
 export type ConfigFlags = {
@@ -134,12 +146,13 @@ export type ConfigSource = {
 /** One entry per top-level key of the file; a new section is one more row here and one more line in `build`. */
 const KEYS = [
   'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'memory', 'policy', 'chunked_prefill',
-  'stream_commit_after', 'shutdown_grace', 'log',
+  'stream_commit_after', 'shutdown_grace', 'log', 'fingerprint',
 ]
 const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_minute', 'tokens_counted']
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
 const STORE_KEYS = ['path', 'memory', 'retention_days', 'max_bytes', 'synchronous']
 const MEMORY_KEYS = ['block_index_bytes', 'lineage_characters', 'lineages', 'sessions', 'receipts']
+const FINGERPRINT_KEYS = ['enabled', 'deadline', 'conversations', 'topics', 'intents']
 const DAY_MS = 86_400_000
 
 /** Throws ConfigError with every problem. */
@@ -203,6 +216,10 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
       depth: limits.read('depth', integer(1), DEFAULTS.depth),
       tenant: tenantLimits,
     },
+    fingerprint: readFingerprint(
+      new Section(section.raw('fingerprint') ?? {}, root.at('fingerprint'), FINGERPRINT_KEYS),
+      folder,
+    ),
     memory: readMemory(new Section(section.raw('memory') ?? {}, root.at('memory'), MEMORY_KEYS)),
     policy: section.read<Config['policy']>('policy', oneOf('homing', ...POLICY_NAMES), DEFAULTS.policy),
     chunkedPrefill: section.read('chunked_prefill', truth, DEFAULTS.chunkedPrefill),
@@ -315,6 +332,20 @@ function readMemory(section: Section): MemoryBounds {
     sessions: section.read<number>('sessions', integer(1), fallback.sessions),
     receipts: section.read<number>('receipts', integer(1), fallback.receipts),
   }
+}
+
+function readFingerprint(section: Section, folder: string): FingerprintConfig | null {
+  const directory = (key: string): string | null => {
+    const path = section.read<string | null>(key, text, null)
+    return path === null ? null : resolve(folder, path)
+  }
+  const config = {
+    deadlineMs: section.read<number>('deadline', duration(0), DEFAULTS.fingerprint.deadlineMs),
+    conversations: section.read<number>('conversations', integer(1), DEFAULTS.fingerprint.conversations),
+    topics: directory('topics'),
+    intents: directory('intents'),
+  }
+  return section.read('enabled', truth, true) ? config : null
 }
 
 function readLogLevel(log: Section, root: Place, flags: ConfigFlags): LogLevel {

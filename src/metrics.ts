@@ -117,6 +117,12 @@ export class Metrics {
     [],
     [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3],
   )
+  readonly #fingerprints = this.#histogram(
+    'homing_fingerprint_duration_seconds',
+    'Time to fingerprint the new items of one turn.',
+    [],
+    [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2],
+  )
   readonly #queued = this.#histogram(
     'homing_queue_duration_seconds',
     'Time that turns waited in the gateway for a backend.',
@@ -290,6 +296,11 @@ export class Metrics {
     this.#decide.observe(receipt.decideMicroseconds / 1e6)
     if (receipt.ceilingAt !== undefined) this.#ceilingWaits.inc({ backend: receipt.ceilingAt })
     if (receipt.queuedMs > 0) this.#queued.observe(receipt.queuedMs / 1000)
+  }
+
+  fingerprint(seconds: number, partial: boolean): void {
+    this.#fingerprints.observe(seconds)
+    if (partial) this.fallback('fingerprint_partial')
   }
 
   fallback(what: string): void {

@@ -82,6 +82,7 @@ export function writeReceipt(
             failedOver: ending.failovers.length > 0,
           }),
     outputTokens: usage?.outputTokens ?? relay.outputTokens,
+    ...(turn.fingerprint === undefined ? {} : { fingerprint: turn.fingerprint }),
     ttftMs: first === null ? null : round(first - timing!.dispatchedAtMs),
     totalMs: last === null ? null : round(last - timing!.dispatchedAtMs),
     queuedMs: round(decision.queuedMs),

@@ -32,6 +32,7 @@ export function estimateRequest(
     homeBackendId: parent?.home?.backendId ?? sessionHome,
     ...(parent === null || parent.promptTokens === null ? {} : { homeTokens: parent.promptTokens + outputTokens }),
     headChanged,
+    ...(turn.fingerprint === undefined ? {} : { likelyOutputTokens: turn.fingerprint.expectedOutputTokens }),
     protocol: parent?.home?.protocol ?? null,
     needsVision: picture !== null,
     ...(picture === null ? {} : { picture }),

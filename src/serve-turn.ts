@@ -1,7 +1,7 @@
 /**
  * THE SPINE. One turn, from its validated form to its last byte:
  *
- *   Turn -> resolve -> ResolvedTurn -> schedule -> Decision -> dispatch + relay -> store -> last byte -> learn
+ *   Turn -> resolve -> ResolvedTurn -> fingerprint -> schedule -> Decision -> dispatch + relay -> store -> last byte -> learn
  *
  * Each stage returns a new value; none edits what it was given. Resolve and schedule may refuse the client (HomingError
  * with a status), and so does a tenant's token budget between the two. Dispatch may try several backends until output is
@@ -24,8 +24,9 @@ import type { ClientSink } from './upstream/client-sink.ts'
 export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): Promise<void> {
   const abort = new Cancellation()
   sink.onClosed(() => abort.abort())
-  const resolved = await stages.resolve(turn)
+  const asked = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
+  const resolved = stages.fingerprint(asked)
   const request = stages.schedulingRequest(resolved)
   const charge = stages.charge(request)
   const run = new TurnRun({ turn: resolved, request, charge, sink, abort, stages })

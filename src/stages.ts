@@ -17,6 +17,8 @@ import type { IdPrefix } from './wire/response-assembly.ts'
 
 export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
+  /** Adds what the conversation is about. Degrades: the turn comes back as it was where that failed, which is counted. */
+  readonly fingerprint: (turn: ResolvedTurn) => ResolvedTurn
   /** What the scheduler is asked; token lengths are estimated here. */
   readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
   /** Takes what the turn is expected to need from its tenant's token budget. */

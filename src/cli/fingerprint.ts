@@ -3,7 +3,7 @@ import type { Fingerprinter, TurnFingerprint } from '../fingerprint/fingerprinte
 import type { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { isObject } from '../model/json.ts'
 import { textOption, textOptions, UsageError, type Command, type Terminal } from './command.ts'
-import { fingerprintAssetPath } from './fingerprint-asset.ts'
+import { fingerprintAssetPath } from '../fingerprint-asset.ts'
 import { conversationOf, type BatchConversation } from './fingerprint-lines.ts'
 
 export const fingerprint: Command = {

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { seededRandom } from '../../sim/random.ts'
 import type { HeldOutReport } from '../fingerprint/train-taxonomy.ts'
 import { textOption, UsageError, type Command } from './command.ts'
-import { fingerprintAssetPath } from './fingerprint-asset.ts'
+import { fingerprintAssetPath } from '../fingerprint-asset.ts'
 
 export const taxonomy: Command = {
   name: 'taxonomy',

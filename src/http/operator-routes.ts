@@ -1,6 +1,7 @@
 /** Everything under /homing/v1/: backends for operators, receipts and the published interface for tenants. */
 import { HomingError } from '../model/error.ts'
 import type { AffinityScore } from '../model/affinity.ts'
+import type { SemanticFingerprint } from '../model/fingerprint.ts'
 import type { Backend } from '../model/backend.ts'
 import { isObject, type JsonObject } from '../model/json.ts'
 import type { Receipt } from '../model/receipt.ts'
@@ -20,6 +21,7 @@ export type OperatorRoutePorts = {
   readonly remove: (id: string) => Promise<boolean>
   readonly load: (backend: Backend) => JsonObject
   readonly receipt: (tenant: string, id: string) => Promise<Receipt | null>
+  readonly fingerprint: (turn: Turn) => Promise<SemanticFingerprint>
   readonly affinity: (turn: Turn) => Promise<readonly AffinityScore[]>
   readonly limits: Limits
 }
@@ -68,19 +70,28 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
       sink.json(200, snake(receipt as unknown as JsonObject))
     },
   })
-  router.on('POST', '/homing/v1/affinity', {
-    access: 'tenant',
-    limited: true,
-    name: 'affinity',
-    handle: async (call) => {
-      const body = await objectBody(call, ports.limits.maxDepth)
-      const { session_id: sessionId, ...request } = body
-      const meta = metaOf(call)
-      const hint = typeof sessionId === 'string' ? `header:${sessionId}` : meta.sessionHint
-      const turn = parseResponses({ ...request, stream: false }, { ...meta, sessionHint: hint }, ports.limits)
-      const scores = await ports.affinity(turn)
-      call.sink.json(200, { object: 'list', data: scores.map((score) => snake(score as unknown as JsonObject)) })
-    },
+  const look = (name: string, answer: (turn: Turn) => Promise<JsonObject>): void => {
+    router.on('POST', `/homing/v1/${name}`, {
+      access: 'tenant',
+      limited: true,
+      name,
+      handle: async (call) => {
+        const body = await objectBody(call, ports.limits.maxDepth)
+        const { session_id: sessionId, ...request } = body
+        const meta = metaOf(call)
+        const hint = typeof sessionId === 'string' ? `header:${sessionId}` : meta.sessionHint
+        const turn = parseResponses({ ...request, stream: false }, { ...meta, sessionHint: hint }, ports.limits)
+        call.sink.json(200, await answer(turn))
+      },
+    })
+  }
+  look('affinity', async (turn) => {
+    const scores = await ports.affinity(turn)
+    return { object: 'list', data: scores.map((score) => snake(score as unknown as JsonObject)) }
+  })
+  look('fingerprint', async (turn) => {
+    const { embedding, ...found } = await ports.fingerprint(turn)
+    return { object: 'fingerprint', ...snake(found as unknown as JsonObject), embedding: [...embedding] }
   })
 }
 

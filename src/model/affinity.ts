@@ -1,5 +1,6 @@
 import type { Backend } from './backend.ts'
 import type { ConversationItem } from './item.ts'
+import type { SemanticFingerprint } from './fingerprint.ts'
 import type { JsonObject } from './json.ts'
 
 /** The published interface's view of a session: what a turn of it would send next. */
@@ -51,6 +52,8 @@ export type CacheMetadata = {
 }
 
 export interface SemanticAffinityRouter {
+  /** What the conversation is about; rejects with 501 where fingerprints are switched off. */
+  getFingerprint(session: SessionContext): Promise<SemanticFingerprint>
   computeAffinity(
     session: SessionContext,
     backends: readonly Backend[],

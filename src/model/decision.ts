@@ -17,6 +17,8 @@ export type SchedulingRequest = {
   readonly homeTokens?: number
   /** Tools, instructions or model are not the parent's: its home holds nothing of this prompt by that. */
   readonly headChanged?: boolean
+  /** Tokens of the answer as the content lets expect; left out where nothing read it. */
+  readonly likelyOutputTokens?: number
   /** The protocol that this conversation has been rendered in so far; kept when possible. */
   readonly protocol: 'chat' | 'responses' | null
   readonly needsVision: boolean

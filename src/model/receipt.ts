@@ -1,3 +1,4 @@
+import type { FingerprintNote } from './fingerprint.ts'
 import type { SessionSource } from './turn.ts'
 import type { DecisionReason } from './decision.ts'
 
@@ -50,6 +51,8 @@ export type Receipt = {
   readonly prewarmed?: boolean
   readonly cache: CacheAccount
   readonly outputTokens: number | null
+  /** What the conversation was taken to be about; left out where it was not fingerprinted. */
+  readonly fingerprint?: FingerprintNote
   readonly ttftMs: number | null
   readonly totalMs: number | null
   readonly queuedMs: number

@@ -1,3 +1,4 @@
+import type { FingerprintNote } from './fingerprint.ts'
 import type { ConversationItem, StoredItem } from './item.ts'
 import type { JsonObject } from './json.ts'
 import type { StoredResponse } from './response.ts'
@@ -92,6 +93,8 @@ export type ResolvedTurn = Turn & {
   readonly chain: GrowingChain
   readonly parent: StoredResponse | null
   readonly session: { readonly id: string; readonly source: SessionSource }
+  /** Left out until the turn has been fingerprinted, and where it could not be. */
+  readonly fingerprint?: FingerprintNote
 }
 
 export type SessionSource = 'header' | 'conversation' | 'previous_response' | 'agent' | 'prefix' | 'new'

@@ -72,6 +72,7 @@ export interface OutputLengthPort {
     readonly tenant: string
     readonly sessionId: string
     readonly maxOutputTokens: number | null
+    readonly likelyOutputTokens?: number
   }): number
   observe(outcome: Outcome): void
 }

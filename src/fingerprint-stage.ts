@@ -1,0 +1,96 @@
+/**
+ * The stage between resolve and schedule: what the conversation is about, from its new items only. Policy: degrade. A turn that
+ * cannot be fingerprinted goes on without, which is counted; a late one goes on with what was read.
+ */
+import type { FingerprintConfig } from './config.ts'
+import { FingerprintCache } from './fingerprint/fingerprint-cache.ts'
+import { loadFingerprintModel } from './fingerprint/fingerprint-model.ts'
+import { Fingerprinter } from './fingerprint/fingerprinter.ts'
+import { Taxonomy } from './fingerprint/taxonomy.ts'
+import { HomingError } from './model/error.ts'
+import type { FingerprintNote, SemanticFingerprint } from './model/fingerprint.ts'
+import type { ResolvedTurn } from './model/turn.ts'
+
+export type FingerprintStage = {
+  readonly add: (turn: ResolvedTurn) => ResolvedTurn
+  /** Leaves no trace; refused where there is none. */
+  readonly look: (turn: ResolvedTurn) => SemanticFingerprint
+  readonly size: () => number
+  readonly counts: () => Readonly<Record<string, number>>
+}
+
+export type FingerprintStagePorts = {
+  readonly modelPath: string
+  readonly nowMs: () => number
+  /** Microseconds of each; counted as a fallback where `failed`. */
+  readonly observe: (microseconds: number, partial: boolean) => void
+  readonly failed: (error: unknown) => void
+}
+
+const KEPT_TOPICS = 3
+const NOT_ENABLED = 'fingerprints are switched off in the configuration'
+
+/** Throws where the shipped model or an operator's taxonomy cannot be used. */
+export function fingerprintStage(config: FingerprintConfig | null, ports: FingerprintStagePorts): FingerprintStage {
+  if (config === null) {
+    const look = (): never => {
+      throw new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED })
+    }
+    return { add: (turn) => turn, look, size: () => 0, counts: () => ({}) }
+  }
+  const model = loadFingerprintModel(ports.modelPath)
+  const own = {
+    ...(config.topics === null ? {} : { topics: taxonomyOf(config.topics, 'topics', model.table) }),
+    ...(config.intents === null ? {} : { intents: taxonomyOf(config.intents, 'intents', model.table) }),
+  }
+  const cache = new FingerprintCache({
+    fingerprinter: new Fingerprinter(model, own),
+    maxConversations: config.conversations,
+    deadlineMs: config.deadlineMs,
+    nowMs: ports.nowMs,
+  })
+  return {
+    add: (turn) => {
+      const started = ports.nowMs()
+      try {
+        const found = cache.update(keyOf(turn), turn.context)
+        const microseconds = Math.round(1000 * (ports.nowMs() - started))
+        ports.observe(microseconds, found?.partial ?? false)
+        return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds) }
+      } catch (error) {
+        ports.failed(error)
+        return turn
+      }
+    },
+    look: (turn) => {
+      const found = cache.update(keyOf(turn), turn.context, false)
+      if (found === null) throw new HomingError('invalid_value', { param: 'input', why: 'holds nothing that was said' })
+      return found
+    },
+    size: () => cache.size,
+    counts: () => cache.counts,
+  }
+}
+
+function taxonomyOf(directory: string, kind: Taxonomy['kind'], table: string): Taxonomy {
+  const taxonomy = Taxonomy.load(directory, table)
+  if (taxonomy.kind !== kind) throw new Error(`${directory}: is a taxonomy of ${taxonomy.kind}, not of ${kind}`)
+  return taxonomy
+}
+
+const keyOf = (turn: ResolvedTurn): string => `${turn.tenant}\n${turn.session.id}`
+
+const noteOf = (found: SemanticFingerprint, microseconds: number): FingerprintNote => ({
+  topics: found.topics.slice(0, KEPT_TOPICS).map(([name, probability]) => [name, rounded(probability)] as const),
+  intent: [found.intent[0], rounded(found.intent[1])],
+  inScope: rounded(found.inScope),
+  shift: rounded(found.shift),
+  driftTurn: found.driftTurn,
+  complexity: rounded(found.complexity),
+  expectedOutputTokens: Math.round(found.expectedOutputTokens),
+  expectedRemainingTurns: rounded(found.expectedRemainingTurns),
+  partial: found.partial,
+  microseconds,
+})
+
+const rounded = (value: number): number => Math.round(value * 1000) / 1000
