@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Fingerprinter, type TurnFingerprint } from '../../src/fingerprint/fingerprinter.ts'
+import { FingerprintCache } from '../../src/fingerprint/fingerprint-cache.ts'
+import type { ConversationItem } from '../../src/model/item.ts'
+import { shipped } from './shipped.ts'
+
+const fingerprinter = new Fingerprinter(shipped)
+const alone = (text: string): TurnFingerprint => fingerprinter.update(fingerprinter.begin(), 'user', text)
+const says = (role: string, text: string): ConversationItem => ({ type: 'message', role, content: [{ type: 'input_text', text }] })
+
+const sane = (found: TurnFingerprint): void => {
+  const probabilities = [found.shift, found.intent[1], found.inScope, found.complexity, ...found.topics.map(([, value]) => value)]
+  for (const value of probabilities) assert.ok(value >= -1e-6 && value <= 1 + 1e-6, String(value))
+  assert.ok(found.topics.reduce((sum, [, value]) => sum + value, 0) <= 1 + 1e-4)
+  for (const value of [found.expectedOutputTokens, found.expectedOutputTokensP90, found.expectedRemainingTurns]) {
+    assert.ok(Number.isFinite(value) && value >= 0)
+  }
+  assert.ok(found.expectedOutputTokensP90 >= found.expectedOutputTokens)
+  const length = Math.hypot(...found.embedding)
+  assert.ok(length === 0 || Math.abs(length - 1) < 1e-3, String(length))
+}
+
+test('whatever is said, nothing is thrown and probabilities are probabilities', () => {
+  const odd = ['', ' ', '😀😀', '日本語のテキスト', 'Привет, как дела?', 'مرحبا بالعالم', '\ud800', 'a'.repeat(5000), 'aGVsbG8gd29ybGQ='.repeat(40), '\u0000', '. . . .', 'x'.repeat(63) + '-'.repeat(3000)]
+  for (const text of odd) sane(alone(text))
+  fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => sane(alone(text))))
+})
+
+test('a paste of a megabyte is read at both ends only: it costs what its ends cost', () => {
+  const paste = 'The quick brown fox jumps over the lazy dog, said Anna. '.repeat(20_000)
+  const ends = paste.slice(0, 5000) + paste.slice(-2500)
+  const cost = (text: string): number => {
+    const started = process.cpuUsage()
+    for (let round = 0; round < 20; round++) alone(text)
+    return process.cpuUsage(started).user
+  }
+  cost(ends)
+  assert.ok(cost(paste) < 6 * cost(ends) + 50_000)
+})
+
+test('a terse turn is about what the conversation is about', () => {
+  const state = fingerprinter.begin()
+  fingerprinter.update(state, 'user', 'Why does my Python function throw a TypeError in this loop? def f(x): return x[0]')
+  fingerprinter.update(state, 'assistant', 'Because x is None there: your function returns nothing in that branch of the code.')
+  assert.equal(fingerprinter.update(state, 'user', 'continue').topics[0]![0], 'coding')
+})
+
+test('a conversation is moved by its new turns only and knows nothing later', () => {
+  const said = ['I need a table for two', 'at 7 pm', 'thanks, and what is the capital of Peru?']
+  const whole = fingerprinter.begin()
+  const first = said.map((text) => fingerprinter.update(whole, 'user', text))
+  const part = fingerprinter.begin()
+  assert.deepEqual(fingerprinter.update(part, 'user', said[0]!), first[0])
+  assert.deepEqual(fingerprinter.update(part, 'user', said[1]!), first[1])
+})
+
+test('the cache reads new items only, begins anew at a fork, and is bounded', () => {
+  const cache = new FingerprintCache({ fingerprinter, maxConversations: 2, deadlineMs: 5, nowMs: () => 0 })
+  const one = [says('user', 'write a python function')]
+  const two = [...one, says('assistant', 'def f(): pass'), says('user', 'now add a test')]
+  cache.update('a', one)
+  const continued = cache.update('a', two)!
+  const state = fingerprinter.begin()
+  const expected = [...two].map((item, at) => fingerprinter.update(state, at === 1 ? 'assistant' : 'user', (item['content'] as { text: string }[])[0]!.text)).at(-1)!
+  assert.deepEqual(continued.topics, expected.topics)
+  assert.equal(cache.counts.begunAnew, 0)
+  cache.update('a', [says('user', 'something else entirely')])
+  assert.equal(cache.counts.begunAnew, 1)
+  cache.update('b', one)
+  cache.update('c', one)
+  assert.deepEqual([cache.size, cache.counts.evicted], [2, 1])
+})
+
+test('a look leaves no trace', () => {
+  const cache = new FingerprintCache({ fingerprinter, maxConversations: 2, deadlineMs: 5, nowMs: () => 0 })
+  const one = [says('user', 'write a python function')]
+  cache.update('a', one)
+  const before = cache.update('a', [...one, says('user', 'and what of Peru?')], false)
+  assert.deepEqual(cache.update('a', [...one, says('user', 'and what of Peru?')], false), before)
+  assert.equal(cache.update('nobody', [], false), null)
+  assert.equal(cache.size, 1)
+})
+
+test('after the deadline the last item is still read, and the fingerprint says that it is partial', () => {
+  let now = 0
+  const cache = new FingerprintCache({ fingerprinter, maxConversations: 2, deadlineMs: 5, nowMs: () => (now += 3) })
+  const items = [says('user', 'a'), says('assistant', 'b'), says('user', 'c'), says('user', 'write me a poem about rain')]
+  const found = cache.update('a', items)!
+  assert.equal(found.partial, true)
+  assert.equal(found.intent[0], 'write')
+  assert.deepEqual([cache.counts.full, cache.counts.partial], [0, 1])
+})
+
+test('tool outputs and calls are read as what they are, and pictures say nothing', () => {
+  const cache = new FingerprintCache({ fingerprinter, maxConversations: 2, deadlineMs: 5, nowMs: () => 0 })
+  const found = cache.update('a', [
+    says('user', 'send it to ann@example.com'),
+    { type: 'function_call', name: 'send', arguments: '{"to":"ann@example.com"}', call_id: 'c' },
+    { type: 'function_call_output', call_id: 'c', output: 'sent' },
+    { type: 'item_reference', id: 'x' },
+  ])!
+  assert.deepEqual(found.entities.find(({ type }) => type === 'email'), { type: 'email', count: 2, lastTurn: 1 })
+  assert.ok(!JSON.stringify(found).includes('ann@'))
+})
