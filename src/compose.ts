@@ -123,6 +123,16 @@ export async function startGateway(config: Config, options: { readonly version: 
   const ids = new Ids(wallMs)
   const newId = (prefix: string): string => ids.next(prefix)
 
+  // before the store is opened: a model or taxonomy that cannot be used refuses the start
+  const fingerprints = fingerprintStage(config.fingerprint, {
+    modelPath: fingerprintAssetPath(),
+    nowMs,
+    observe: (microseconds, partial) => metrics.fingerprint(microseconds / 1e6, partial),
+    failed: (error) => {
+      metrics.fallback('fingerprint_failed')
+      log.error({ err: error }, 'a turn could not be fingerprinted')
+    },
+  })
   const store = await openStore(config, wallMs)
 
   // fleet
@@ -255,15 +265,6 @@ export async function startGateway(config: Config, options: { readonly version: 
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
   const receipts = new ReceiptBook(config.memory.receipts)
-  const fingerprints = fingerprintStage(config.fingerprint, {
-    modelPath: fingerprintAssetPath(),
-    nowMs,
-    observe: (microseconds, partial) => metrics.fingerprint(microseconds / 1e6, partial),
-    failed: (error) => {
-      metrics.fallback('fingerprint_failed')
-      log.error({ err: error }, 'a turn could not be fingerprinted')
-    },
-  })
   const metrics = new Metrics({
     backends: () =>
       registry.list().map((backend) => ({

@@ -3,7 +3,7 @@
  * probability is below `NEGLIGIBLE` get no gradient, which leaves the result alone and makes 150 classes cost what 10 do.
  * 15,000 utterances of 151 classes take half a minute on one core.
  */
-import { NGRAM_BITS } from './ngrams.ts'
+import { MOST_NGRAMS, NGRAM_BITS } from './ngrams.ts'
 import type { HeadWeights } from './softmax-head.ts'
 import type { TextFeatures } from './text-features.ts'
 
@@ -25,7 +25,7 @@ export type HeadTraining = {
   readonly random: () => number
 }
 
-const NEGLIGIBLE = 1e-4
+const NEGLIGIBLE = 5e-4
 const HALF = Math.SQRT1_2
 
 export const exampleOf = (features: TextFeatures, label: number, weight = 1): HeadExample => ({
@@ -54,6 +54,7 @@ export function trainHead(
   const logits = new Float32Array(classes)
   const active = new Int32Array(classes)
   const gradients = new Float32Array(classes)
+  const starts = new Int32Array(MOST_NGRAMS)
   const order = Int32Array.from(examples, (_, place) => place)
   for (let epoch = 0; epoch < epochs; epoch++) {
     shuffle(order, random)
@@ -61,17 +62,18 @@ export function trainHead(
     for (const place of order) {
       const { embedding, buckets: found, label, weight = 1 } = examples[place]!
       const share = HALF / Math.sqrt(Math.max(1, found.length))
-      logits.set(bias)
-      for (const bucket of found) {
-        const row = rowOf[bucket]! - 1
-        if (row < 0) continue
-        const start = row * classes
-        for (let at = 0; at < classes; at++) logits[at]! += share * sparse[start + at]!
-      }
-      for (let axis = 0; axis < dimensions; axis++) {
-        const value = HALF * embedding[axis]!
-        const start = axis * classes
-        for (let at = 0; at < classes; at++) logits[at]! += value * dense[start + at]!
+      logits.fill(0)
+      for (let place = 0; place < found.length; place++) starts[place] = (rowOf[found[place]!]! - 1) * classes
+      addRows(sparse, starts, found.length, logits)
+      for (let at = 0; at < classes; at++) logits[at] = bias[at]! + share * logits[at]!
+      for (let axis = 0; axis + 1 < dimensions; axis += 2) {
+        const one = HALF * embedding[axis]!
+        const other = HALF * embedding[axis + 1]!
+        const first = axis * classes
+        const second = first + classes
+        for (let at = 0; at < classes; at++) {
+          logits[at] = logits[at]! + one * dense[first + at]! + other * dense[second + at]!
+        }
       }
       let most = -Infinity
       for (let at = 0; at < classes; at++) most = Math.max(most, logits[at]!)
@@ -93,10 +95,8 @@ export function trainHead(
         biasSquares[at]! += gradient * gradient
         bias[at]! -= (step * gradient) / Math.sqrt(biasSquares[at]!)
       }
-      for (const bucket of found) {
-        const row = rowOf[bucket]! - 1
-        if (row < 0) continue
-        adagrad(sparse, sparseSquares, row * classes, active, gradients, count, share, step, decay)
+      for (let place = 0; place < found.length; place++) {
+        adagrad(sparse, sparseSquares, starts[place]!, active, gradients, count, share, step, decay)
       }
       for (let axis = 0; axis < dimensions; axis++) {
         adagrad(dense, denseSquares, axis * classes, active, gradients, count, HALF * embedding[axis]!, step, decay)
@@ -122,6 +122,24 @@ function strongest(weights: HeadWeights, most: number): HeadWeights {
   const rows = new Float32Array(kept.length * classes)
   kept.forEach((row, place) => rows.set(sparse.subarray(row * classes, (row + 1) * classes), place * classes))
   return { ...weights, buckets: Uint32Array.from(kept, (row) => buckets[row]!), sparse: rows }
+}
+
+/** Four rows at a time: the sums are loaded and stored a quarter as often. */
+function addRows(rows: Float32Array, starts: Int32Array, count: number, into: Float32Array): void {
+  let place = 0
+  for (; place + 4 <= count; place += 4) {
+    const a = starts[place]!
+    const b = starts[place + 1]!
+    const c = starts[place + 2]!
+    const d = starts[place + 3]!
+    for (let at = 0; at < into.length; at++) {
+      into[at] = into[at]! + rows[a + at]! + rows[b + at]! + rows[c + at]! + rows[d + at]!
+    }
+  }
+  for (; place < count; place++) {
+    const start = starts[place]!
+    for (let at = 0; at < into.length; at++) into[at] = into[at]! + rows[start + at]!
+  }
 }
 
 function adagrad(

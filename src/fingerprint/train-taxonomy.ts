@@ -47,7 +47,7 @@ const HELD_OUT_ONE_IN = 5
 /** Fewer than this say nothing reliable about a temperature. */
 const FEWEST_FOR_TEMPERATURE = 100
 /** Passes over the examples: enough updates for small sets, bounded time for large ones. */
-const UPDATES = 120_000
+const UPDATES = 220_000
 const epochsFor = (examples: number): number => Math.max(4, Math.min(15, Math.round(UPDATES / examples)))
 
 export function trainTaxonomy(set: TrainingSet, training: TaxonomyTraining): TrainedTaxonomy {
