@@ -4,10 +4,11 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { LabelledTurn } from '../src/fingerprint/training-lines.ts'
+import type { LabelledText, LabelledTurn } from '../src/fingerprint/training-lines.ts'
+import { seededRandom } from '../sim/random.ts'
 import { projectRoot } from '../test/house/root.ts'
 
-export type SourcedText = { readonly text: string; readonly label: string; readonly source: string }
+export type SourcedText = LabelledText & { readonly source: string }
 
 export function rowsOf<T>(path: string): T[] {
   return readFileSync(path, 'utf8')
@@ -24,10 +25,39 @@ export function writtenTexts(name: 'intents' | 'topics'): SourcedText[] {
   for (const line of readFileSync(join(projectRoot(), 'training/data', `${name}.txt`), 'utf8').split('\n')) {
     const head = /^## (.+) (\w+)$/.exec(line)
     if (head !== null) [, label = '', source = ''] = head
-    else if (line !== '' && !line.startsWith('# ')) texts.push({ text: line, label, source })
+    else if (line !== '' && !line.startsWith('# ')) texts.push({ text: line, label, source, weight: WRITTEN_WEIGHT })
   }
   return texts
 }
+
+/** Written ones are few and broad, the sets beside them many and narrow. */
+const WRITTEN_WEIGHT = 3
+const DRAWN_A_LABEL = 150
+
+/** Texts drawn from the patterns of `templates.txt`, different ones only. */
+export function drawnTexts(kind: 'intent' | 'topic'): SourcedText[] {
+  const random = seededRandom(4)
+  const patterns = new Map<string, string[]>()
+  let label: string | null = null
+  for (const line of readFileSync(join(projectRoot(), 'training/data/templates.txt'), 'utf8').split('\n')) {
+    const head = /^## (intent|topic) (.+)$/.exec(line)
+    if (head !== null) label = head[1] === kind ? head[2]! : null
+    else if (label !== null && line !== '' && !line.startsWith('# ')) patterns.set(label, [...(patterns.get(label) ?? []), line])
+  }
+  return [...patterns].flatMap(([of, lines]) => {
+    const texts = new Set<string>()
+    for (let tries = 0; tries < 4 * DRAWN_A_LABEL && texts.size < DRAWN_A_LABEL; tries++) {
+      texts.add(drawn(lines[Math.floor(random() * lines.length)]!, random))
+    }
+    return [...texts].map((text) => ({ text, label: of, source: 'templates' }))
+  })
+}
+
+const drawn = (pattern: string, random: () => number): string =>
+  pattern.replaceAll(/\{([^{}]*\|[^{}]*)\}/g, (_, choices: string) => {
+    const all = choices.split('|')
+    return all[Math.floor(random() * all.length)]!
+  })
 
 /** Only intents of CLINC whose utterances are, nearly all, what the built-in intent says. */
 const CLINC_INTENTS: Readonly<Record<string, string>> = {
@@ -105,7 +135,7 @@ const TASK_TOPICS: Readonly<Record<string, string>> = {
 
 export function intentExamples(data: string): SourcedText[] {
   const clincs = clinc(data, (row) => CLINC_INTENTS[row.intent])
-  return [...writtenTexts('intents'), ...clincs, ...benchmarkTexts(data, TASK_INTENTS)]
+  return [...writtenTexts('intents'), ...drawnTexts('intent'), ...clincs, ...benchmarkTexts(data, TASK_INTENTS)]
 }
 
 function benchmarkTexts(data: string, labels: Readonly<Record<string, string>>): SourcedText[] {
@@ -123,6 +153,7 @@ export function topicExamples(data: string): SourcedText[] {
   const asked = new Set(questions.map(({ text }) => text.trim()))
   return [
     ...writtenTexts('topics'),
+    ...drawnTexts('topic'),
     ...questions.map(({ text, category }) => ({ text, label: category, source: 'mmlu-pro' })),
     ...capped(
       prompts.flatMap(({ prompt, subject }) => {

@@ -1,12 +1,15 @@
 /** Trains complexity, output tokens and remaining turns, and measures them on what they did not see. */
 import { join } from 'node:path'
 import { areaUnderCurve } from '../src/fingerprint/calibration.ts'
-import type { Speaker } from '../src/fingerprint/conversation-context.ts'
+import { ConversationContext, type Speaker } from '../src/fingerprint/conversation-context.ts'
 import { trainLinear, type LinearExample } from '../src/fingerprint/linear-model.ts'
-import { NO_ANSWERS, QuantityReader, withAnswer, type QuantityModels } from '../src/fingerprint/quantities.ts'
+import { CIRCUMSTANCES, NO_ANSWERS, QuantityReader, withAnswer, type QuantityModels } from '../src/fingerprint/quantities.ts'
 import { SHAPE } from '../src/fingerprint/text-shape.ts'
 import type { FeatureReader } from '../src/fingerprint/text-features.ts'
 import { rowsOf, sgdDialogues, writtenTexts, type AgentRun } from './labelled.ts'
+
+/** Of a conversation that has not begun. */
+const NO_CONTEXT = new Float32Array(256)
 
 export type Grouped = LinearExample & {
   readonly group: string
@@ -80,7 +83,7 @@ export function outputExamples(data: string, reader: FeatureReader): { agents: G
   const written = writtenTexts('intents').map(({ text, label }) => {
     const read = reader.read(text)
     quantities.read(text, read, 'user', 0, NO_ANSWERS)
-    const features = joined(quantities.shape, read.embedding, quantities.circumstances)
+    const features = joined(quantities.shape, read.embedding, quantities.circumstances, NO_CONTEXT)
     return { features, wanted: Math.log1p(ASSUMED_TOKENS[label] ?? 200), group: 'written', weight: 1 }
   })
   return { agents, others: [...service.map((example) => ({ ...example, weight: 0.3 })), ...written] }
@@ -92,11 +95,15 @@ function fromTurns(
   group: string,
 ): Grouped[] {
   const quantities = new QuantityReader()
+  const context = new ConversationContext(NO_CONTEXT.length)
+  const scratch = new Float32Array(NO_CONTEXT.length)
   let answers = NO_ANSWERS
   return turns.flatMap(({ speaker, text }, at) => {
     const read = reader.read(text)
     quantities.read(text, read, speaker, at, answers)
-    const features = joined(quantities.shape, read.embedding, quantities.circumstances)
+    context.vector(scratch)
+    const features = joined(quantities.shape, read.embedding, quantities.circumstances, scratch)
+    context.add(read.embedding, speaker, scratch)
     const later = answers.count > 0
     if (speaker === 'assistant') answers = withAnswer(answers, read.tokenCount * read.stretch)
     const next = turns[at + 1]
@@ -140,14 +147,17 @@ export function crossValidated(
 }
 
 /** Chosen by cross-validation on the development data. */
-export const COMPLEXITY_SHRINK = shrinkOf(Number(process.env['CA'] ?? 0.1), Number(process.env['CB'] ?? 100))
-export const OUTPUT_SHRINK = shrinkOf(Number(process.env['OA'] ?? 1), Number(process.env['OB'] ?? 10))
+export const COMPLEXITY_SHRINK = shrinkOf(0.1, 100)
+export const OUTPUT_SHRINK = shrinkOf(0.3, 2)
 
 export const QUESTION_SHRINK = shrinkOf(0.1, 10)
 
 /** The few numbers of shape and circumstances are trusted more than the many of the embedding. */
 function shrinkOf(few: number, many: number): (feature: number) => number {
-  return (feature) => (feature < SHAPE.length || feature >= SHAPE.length + 256 ? few : many)
+  return (feature) => {
+    const after = feature - SHAPE.length - NO_CONTEXT.length
+    return feature < SHAPE.length || (after >= 0 && after < CIRCUMSTANCES.length) ? few : many
+  }
 }
 
 export function trainQuantities(

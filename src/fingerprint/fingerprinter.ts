@@ -115,7 +115,8 @@ export class Fingerprinter {
     const harder = hasOptions(text) ? quantities.complexityWithOptions : quantities.complexity
     const complexity = harder.predict(shape, features.embedding)
     const lengths = state.answers.count > 0 ? quantities.outputTokens : quantities.firstOutputTokens
-    const logTokens = lengths.predict(shape, features.embedding, circumstances)
+    state.context.vector(this.#scratch)
+    const logTokens = lengths.predict(shape, features.embedding, circumstances, this.#scratch)
     const remaining = quantities.remainingTurns.predict(shape, features.embedding, circumstances)
     state.context.add(features.embedding, speaker, this.#scratch)
     if (shift >= SHIFT_DECLARED) state.driftTurn = state.turns

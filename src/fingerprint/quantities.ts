@@ -1,6 +1,6 @@
 /**
- * How hard, how long and how many more: three linear models over the shape and embedding of the turn and a few numbers of
- * the conversation.
+ * How hard, how long and how many more: linear models over the shape and embedding of the turn, a few numbers of the
+ * conversation and, for the length, the conversation's embedding before this turn (an agent's next step depends on it).
  *
  * complexity      probability that a small model fails (trained on right and wrong answers to exam questions; area under the
  *                 curve on subjects that it was not trained on: docs/fingerprint.md; a weak signal, and said so there)
@@ -14,7 +14,20 @@ import { SHAPE, shapeOf } from './text-shape.ts'
 import type { TextFeatures } from './text-features.ts'
 import type { Speaker } from './conversation-context.ts'
 
-export const CIRCUMSTANCES = ['turns', 'user speaks', 'tool speaks', 'answers so far', 'mean log of the answers', 'last answer'] as const
+export const CIRCUMSTANCES = [
+  'turns',
+  'user speaks',
+  'tool speaks',
+  'answers so far',
+  'mean log of the answers',
+  'last answer',
+  'mean after the user',
+  'mean after a tool',
+  'last after the user',
+  'last after a tool',
+  'length of the user',
+  'length of the tool',
+] as const
 
 /** What the quantities know of the conversation before this turn. */
 export type AnswersSoFar = { readonly count: number; readonly meanLog: number; readonly lastLog: number }
@@ -48,6 +61,12 @@ export class QuantityReader {
     circumstances[3] = Math.min(1, answers.count / 4)
     circumstances[4] = answers.meanLog / 8
     circumstances[5] = answers.lastLog / 8
+    circumstances[6] = circumstances[1]! * circumstances[4]!
+    circumstances[7] = circumstances[2]! * circumstances[4]!
+    circumstances[8] = circumstances[1]! * circumstances[5]!
+    circumstances[9] = circumstances[2]! * circumstances[5]!
+    circumstances[10] = circumstances[1]! * this.shape[1]!
+    circumstances[11] = circumstances[2]! * this.shape[1]!
   }
 }
 

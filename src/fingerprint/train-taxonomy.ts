@@ -57,7 +57,9 @@ export function trainTaxonomy(set: TrainingSet, training: TaxonomyTraining): Tra
 function fromTexts(texts: readonly LabelledText[], training: TaxonomyTraining): TrainedTaxonomy {
   const labels = [...new Set(texts.map(({ label }) => label))].sort()
   const place = new Map(labels.map((label, at) => [label, at]))
-  const examples = texts.map(({ text, label }) => exampleOf(training.reader.read(text), place.get(label)!))
+  const examples = texts.map(({ text, label, weight }) =>
+    exampleOf(training.reader.read(text), place.get(label)!, weight),
+  )
   const outOfScope = labels.includes(training.outOfScope) ? training.outOfScope : null
   const { train, judge } = splitByLabel(examples, training.random(1))
   const head = (from: readonly HeadExample[], seed: number): SoftmaxHead =>

@@ -5,7 +5,12 @@
  */
 import { isObject, type JsonObject } from '../model/json.ts'
 
-export type LabelledText = { readonly text: string; readonly label: string }
+export type LabelledText = {
+  readonly text: string
+  readonly label: string
+  /** How much it counts; 1 where it is left out. */
+  readonly weight?: number
+}
 export type LabelledTurn = {
   readonly speaker: 'user' | 'assistant'
   readonly text: string

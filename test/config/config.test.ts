@@ -75,7 +75,17 @@ log: { level: warn }
     streamCommitAfterMs: 5000,
     shutdownGraceMs: 0,
     log: { level: 'warn' },
+    fingerprint: { deadlineMs: 5, conversations: 20_000, topics: null, intents: null },
   })
+})
+
+test('the fingerprint is on unless switched off; folders of taxonomies are relative to the file', () => {
+  const read = (text: string) => loadConfig({ file: '/etc/homing/homing.yaml', text, env: {} }).fingerprint
+  assert.deepEqual(read('fingerprint: { deadline: 2ms, topics: topics, intents: /srv/intents, conversations: 10 }'), {
+    deadlineMs: 2, conversations: 10, topics: '/etc/homing/topics', intents: '/srv/intents',
+  })
+  assert.equal(read('fingerprint: { enabled: false }'), null)
+  assert.throws(() => read('fingerprint: { topic: x }'), /unknown key/)
 })
 
 test('without a file the defaults hold, and rates and concurrency are off', () => {
@@ -169,7 +179,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['a backend as text', 'backends: ["http://h:1"]',
     '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, hints, kv_events, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
-    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, but got a list'],
+    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, fingerprint, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
     '1 listen: 0.0.0.0 can be reached from other machines and there are no tenants; ' +
     "configure tenants, or serve everybody with 'open: true' (--open)"],
