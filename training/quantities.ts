@@ -147,7 +147,7 @@ export function crossValidated(
 }
 
 /** Chosen by cross-validation on the development data. */
-export const COMPLEXITY_SHRINK = shrinkOf(0.1, 100)
+export const COMPLEXITY_SHRINK = shrinkOf(0.01, 15)
 export const OUTPUT_SHRINK = shrinkOf(0.3, 2)
 
 export const QUESTION_SHRINK = shrinkOf(0.1, 10)
