@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { withLock } from './machine/lock.mjs'
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
-const SOURCE_FOLDERS = ['src', 'sim', 'test', 'bench']
+const SOURCE_FOLDERS = ['src', 'sim', 'test', 'bench', 'training']
 const OLDEST_NODE = [20, 19]
 
 const sayOnStderr = text => process.stderr.write(`homing: ${text}\n`)

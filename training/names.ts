@@ -12,7 +12,7 @@ import {
   insideOf,
   NAME_TYPES,
   NameDecoder,
-  NameTagger,
+  type NameTagger,
   TAGS,
   type TaggerWeights,
 } from '../src/fingerprint/entities/name-tagger.ts'

@@ -240,7 +240,7 @@ export function spearman(left: readonly number[], right: readonly number[]): num
 
 function ranks(values: readonly number[]): number[] {
   const order = values.map((_, at) => at).sort((left, right) => values[left]! - values[right]!)
-  const ranked = new Array<number>(values.length)
+  const ranked = Array.from({ length: values.length }, () => 0)
   for (let start = 0; start < order.length; ) {
     let end = start
     while (end < order.length && values[order[end]!] === values[order[start]!]) end++

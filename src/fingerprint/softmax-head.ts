@@ -207,6 +207,7 @@ export function logSoftmax(logits: Float32Array, count: number): void {
 function quantised(weights: Float32Array): { readonly values: Int8Array; readonly scale: number } {
   let most = 1e-12
   for (const weight of weights) most = Math.max(most, Math.abs(weight))
-  const scale = most / 127
+  // as the file keeps it, so that what was saved says the same
+  const scale = Math.fround(most / 127)
   return { values: Int8Array.from(weights, (weight) => Math.round(weight / scale)), scale }
 }

@@ -47,7 +47,7 @@ const ISBN = /\b97[89](?:-\d+){3}-[\dX]\b/g
 const TICKET = /(?<![\w#&/])#\d{1,9}\b/g
 const KEYED = /(?<![\w-])[A-Z][A-Z0-9]{1,9}(?:-\d{1,12})+(?![\w-])/g
 const KEYED_NAMES = /^(?:COVID|SARS|GPT|UTF|SHA|ISO|MD|RFC|HTTP|IPV|TCP|CO|AES|RSA|USB|BERT|BASE|MP|PS|LLAMA|QWEN|GEMMA|ASCII|OMEGA|VITAMIN|HDMI|DDR|AK|WW|T5|UP|TOP|PRE|POST|MI|SU|UN|RS|IEEE|SQL|ES|LTE|IP|WPA|SAT|NC|PG|H1N1)-/
-const MIXED = /(?<![\w@#.\/-])#?(?=[A-Z0-9]*\d[A-Z0-9]*\d)(?=[0-9]*[A-Z])[A-Z0-9]{5,34}(?![\w@-])/g
+const MIXED = /(?<![\w@#./-])#?(?=[A-Z0-9]*\d[A-Z0-9]*\d)(?=[0-9]*[A-Z])[A-Z0-9]{5,34}(?![\w@-])/g
 const UNIT_NUMBER = /^\d+(?:GB|MB|KB|TB|GHZ|MHZ|KHZ|HZ|KG|KM|CM|MM|ML|MPH|FPS|AM|PM|PX|DPI|RPM|KW|KWH|MW|MAH)$/
 const LONG_NUMBER = /(?<![\w.,$€£¥-])\d{7,24}(?![\w.,]*\d|\w)/g
 const VERSION = /(?<![\w.])(?:v\d+(?:\.\d+){1,3}|\d+(?:\.\d+){2,3})(?:-[a-z]+[.\d]*)?(?![\w]|\.\d)/g
