@@ -7,7 +7,8 @@
  *   new       at most `MOST_ITEMS` are read: the first, which set the subject, and the last
  *
  * Reading stops at the deadline; what is left is read with the next turn, and the fingerprint is marked partial. Bounded by
- * entries, 2 KB each at most (320 bytes of context, 4 a label, 8 a type of entity), least recently used first.
+ * entries, least recently used first. An entry holds 256 bytes of context, 4 a label, 4 a type of entity and a few numbers:
+ * with the engine's own overhead below 2 KB.
  */
 import type { SemanticFingerprint } from '../model/fingerprint.ts'
 import type { ConversationItem } from '../model/item.ts'
@@ -31,12 +32,18 @@ const FIRST_ITEMS = 2
 
 type Entry = {
   readonly state: ConversationState
-  readonly entityCounts: Uint16Array
-  readonly entityTurns: Uint16Array
+  /** Of each type its count, then its last turn: one array, since each costs 200 bytes beside its numbers. */
+  readonly entities: Uint16Array
   seen: number
   mark: number
-  last: Omit<TurnFingerprint, 'entities'> | null
+  last: TurnNumbers | null
 }
+
+/** What a state does not hold of its last turn. */
+type TurnNumbers = Pick<
+  TurnFingerprint,
+  'shift' | 'complexity' | 'expectedOutputTokens' | 'expectedOutputTokensP90' | 'expectedRemainingTurns'
+>
 
 export class FingerprintCache {
   readonly #options: FingerprintCacheOptions
@@ -81,14 +88,13 @@ export class FingerprintCache {
     entry.mark = markOf(context, context.length)
     this.counts[partial ? 'partial' : 'full']++
     if (remember) this.#keep(key, entry)
-    return entry.last === null ? null : published(entry, entry.last, partial)
+    return entry.last === null ? null : { ...fingerprinter.describe(entry.state), ...published(entry, entry.last, partial) }
   }
 
   #begin(): Entry {
     return {
       state: this.#options.fingerprinter.begin(),
-      entityCounts: new Uint16Array(ENTITY_TYPES.length),
-      entityTurns: new Uint16Array(ENTITY_TYPES.length),
+      entities: new Uint16Array(2 * ENTITY_TYPES.length),
       seen: 0,
       mark: 0,
       last: null,
@@ -97,13 +103,14 @@ export class FingerprintCache {
 
   #read(entry: Entry, speaker: Speaker, text: string): void {
     const turn = entry.state.turns
-    const { entities, ...rest } = this.#options.fingerprinter.update(entry.state, speaker, text)
+    const found = this.#options.fingerprinter.update(entry.state, speaker, text)
+    const { entities, shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns } = found
     for (const { type } of entities) {
-      const place = ENTITY_TYPES.indexOf(type)
-      entry.entityCounts[place] = Math.min(65_535, entry.entityCounts[place]! + 1)
-      entry.entityTurns[place] = Math.min(65_535, turn)
+      const place = 2 * ENTITY_TYPES.indexOf(type)
+      entry.entities[place] = Math.min(65_535, entry.entities[place]! + 1)
+      entry.entities[place + 1] = Math.min(65_535, turn)
     }
-    entry.last = rest
+    entry.last = { shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns }
   }
 
   #keep(key: string, entry: Entry): void {
@@ -119,10 +126,14 @@ export class FingerprintCache {
   }
 }
 
-function published(entry: Entry, last: NonNullable<Entry['last']>, partial: boolean): SemanticFingerprint {
+function published(
+  entry: Entry,
+  last: TurnNumbers,
+  partial: boolean,
+): Omit<SemanticFingerprint, 'topics' | 'intent' | 'inScope' | 'embedding'> {
   const entities = ENTITY_TYPES.flatMap((type, place) => {
-    const count = entry.entityCounts[place]!
-    return count === 0 ? [] : [{ type, count, lastTurn: entry.entityTurns[place]! }]
+    const count = entry.entities[2 * place]!
+    return count === 0 ? [] : [{ type, count, lastTurn: entry.entities[2 * place + 1]! }]
   })
   return { ...last, driftTurn: entry.state.driftTurn, entities, partial }
 }
@@ -142,7 +153,6 @@ function copyOf(entry: Entry, fingerprinter: Fingerprinter): Entry {
   return {
     ...entry,
     state: fingerprinter.copy(entry.state),
-    entityCounts: entry.entityCounts.slice(),
-    entityTurns: entry.entityTurns.slice(),
+    entities: entry.entities.slice(),
   }
 }

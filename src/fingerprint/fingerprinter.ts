@@ -53,6 +53,10 @@ export class ConversationState {
 const TERSE_WORDS = 4
 const MOST_LABELS = 20
 export const SHIFT_DECLARED = 0.5
+const UNREADABLE_TOPIC = 'other'
+/** A foreign word or two in an English text say nothing. */
+const LEAST_FOREIGN = 0.2
+const MOST_DOUBT = 0.8
 /** Predictions are kept within what backends answer. */
 const MOST_LOG_TOKENS = Math.log(16_384)
 
@@ -97,6 +101,7 @@ export class Fingerprinter {
     const features = this.#model.reader.read(text)
     const likeness = state.context.likeness(features.embedding)
     this.#topics.read(features, this.#topicEmission)
+    if (this.#topics === this.#model.topics) this.#doubt(features.foreignShare)
     const evidence = {
       speaker: speaker === 'user' ? ('user' as const) : ('assistant' as const),
       logEmission: this.#topicEmission,
@@ -122,19 +127,38 @@ export class Fingerprinter {
     if (shift >= SHIFT_DECLARED) state.driftTurn = state.turns
     if (speaker === 'assistant') state.answers = withAnswer(state.answers, features.tokenCount * features.stretch)
     state.turns++
-    const embedding = new Float32Array(this.#model.dimensions)
-    state.context.vector(embedding)
     return {
-      topics: ranked(state.topics, this.#topics),
+      ...this.describe(state),
       shift,
-      intent: best(state.intents, this.#intents),
-      inScope: this.#inScope(state),
       entities: findEntities(text, this.#model.names),
       complexity,
       expectedOutputTokens: tokensOf(logTokens),
       expectedOutputTokensP90: tokensOf(logTokens + quantities.outputSpread),
       expectedRemainingTurns: Math.max(0, remaining),
+    }
+  }
+
+  /** What a state says by itself. */
+  describe(state: ConversationState): Pick<TurnFingerprint, 'topics' | 'intent' | 'inScope' | 'embedding'> {
+    const embedding = new Float32Array(this.#model.dimensions)
+    state.context.vector(embedding)
+    return {
+      topics: ranked(state.topics, this.#topics),
+      intent: best(state.intents, this.#intents),
+      inScope: this.#inScope(state),
       embedding,
+    }
+  }
+
+  /** What cannot be read is `other`, as far as it cannot be read. */
+  #doubt(foreignShare: number): void {
+    const other = this.#topics.labels.indexOf(UNREADABLE_TOPIC)
+    if (foreignShare < LEAST_FOREIGN || other < 0) return
+    const emission = this.#topicEmission
+    const doubt = MOST_DOUBT * foreignShare
+    for (let label = 0; label < emission.length; label++) {
+      const read = (1 - doubt) * Math.exp(emission[label]!)
+      emission[label] = Math.log(label === other ? read + doubt : read)
     }
   }
 
@@ -142,7 +166,7 @@ export class Fingerprinter {
   #moveIntent(state: ConversationState, features: TextFeatures, evidence: TurnEvidence): void {
     const { filter } = this.#intents
     if (filter !== null) filter.step(state.intents, { ...evidence, cue: this.#intents.cue(features) ?? evidence.cue })
-    else leanOn(state.intents, evidence)
+    else leanOn(state.intents, evidence, this.#intents.outOfScopeAt)
   }
 
   /**
@@ -172,9 +196,13 @@ export class Fingerprinter {
 function leanOn(
   belief: Float32Array,
   evidence: { readonly logEmission: Float32Array; readonly words: number; readonly turn: number },
+  outOfScopeAt: number,
 ): void {
   const { logEmission } = evidence
-  const surest = Math.exp(logEmission[indexOfMost(logEmission)]!)
+  let surest = 0
+  for (let label = 0; label < logEmission.length; label++) {
+    if (label !== outOfScopeAt) surest = Math.max(surest, Math.exp(logEmission[label]!))
+  }
   const lean = evidence.turn === 0 || evidence.words > TERSE_WORDS ? 0 : Math.max(0, 0.8 - surest)
   for (let label = 0; label < belief.length; label++) {
     belief[label] = lean * belief[label]! + (1 - lean) * Math.exp(logEmission[label]!)

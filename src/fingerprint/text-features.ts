@@ -23,6 +23,8 @@ export type TextFeatures = {
   readonly words: number
   /** Share of the words that the vocabulary cannot spell. */
   readonly unknownShare: number
+  /** Share of the text that the vocabulary cannot read: other scripts, words it cannot spell; 1 of an empty text. */
+  readonly foreignShare: number
   /** The whole text's length over the length that was read. */
   readonly stretch: number
 }
@@ -64,9 +66,23 @@ export class FeatureReader {
       bucketCount: this.#ngrams.count,
       words: this.#ngrams.words,
       unknownShare: unknown / Math.max(1, this.#ngrams.words),
+      foreignShare: tokenCount === 0 ? 1 : Math.min(1, Math.max(unknown / Math.max(1, this.#ngrams.words), foreignShareOf(plain))),
       stretch: text.length / Math.max(1, plain.length),
     }
   }
+}
+
+/** Letters beyond Latin, of all letters. English is nearly always plain ASCII, so this mostly costs one test. */
+function foreignShareOf(plain: string): number {
+  if (!/[\u0250-\uffff]/.test(plain)) return 0
+  let foreign = 0
+  let letters = 0
+  for (let place = 0; place < plain.length; place++) {
+    const code = plain.charCodeAt(place)
+    if (code >= 97 && code <= 122) letters++
+    else if (code >= 0x250 && !(code >= 0x2000 && code <= 0x2bff)) foreign++
+  }
+  return foreign / Math.max(1, letters + foreign)
 }
 
 /** The plain forms of both ends; the tail is empty where the head is everything. */

@@ -47,8 +47,8 @@ const HELD_OUT_ONE_IN = 5
 /** Fewer than this say nothing reliable about a temperature. */
 const FEWEST_FOR_TEMPERATURE = 100
 /** Passes over the examples: enough updates for small sets, bounded time for large ones. */
-const UPDATES = 220_000
-const epochsFor = (examples: number): number => Math.max(4, Math.min(15, Math.round(UPDATES / examples)))
+const UPDATES = 280_000
+const epochsFor = (examples: number): number => Math.max(4, Math.min(20, Math.round(UPDATES / examples)))
 
 export function trainTaxonomy(set: TrainingSet, training: TaxonomyTraining): TrainedTaxonomy {
   return set.kind === 'texts' ? fromTexts(set.texts, training) : fromDialogues(set.dialogues, training)
@@ -235,6 +235,7 @@ const featuresOf = ({ embedding, buckets }: HeadExample): TextFeatures => ({
   tokenCount: 0,
   words: 0,
   unknownShare: 0,
+  foreignShare: 0,
   stretch: 1,
 })
 const NO_TOKENS = new Int32Array(0)

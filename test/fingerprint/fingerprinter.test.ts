@@ -28,6 +28,17 @@ test('whatever is said, nothing is thrown and probabilities are probabilities', 
   fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => sane(alone(text))))
 })
 
+test('what cannot be read is other: nothing, other scripts, words without end', () => {
+  for (const text of ['', 'Привет, как дела?', '日本語のテキストです', 'x'.repeat(1_000_000)]) assert.equal(alone(text).topics[0]![0], 'other', text.slice(0, 20))
+})
+
+test('a terse answer that says little by itself means what was meant before', () => {
+  const state = fingerprinter.begin()
+  const asked = fingerprinter.update(state, 'user', 'Please cancel my flight to Boston and book another one.')
+  fingerprinter.update(state, 'assistant', 'What is your reservation number?')
+  assert.equal(fingerprinter.update(state, 'user', '4WQ150').intent[0], asked.intent[0])
+})
+
 test('a paste of a megabyte is read at both ends only: it costs what its ends cost', () => {
   const paste = 'The quick brown fox jumps over the lazy dog, said Anna. '.repeat(20_000)
   const ends = paste.slice(0, 5000) + paste.slice(-2500)
@@ -103,4 +114,20 @@ test('tool outputs and calls are read as what they are, and pictures say nothing
   ])!
   assert.deepEqual(found.entities.find(({ type }) => type === 'email'), { type: 'email', count: 2, lastTurn: 1 })
   assert.ok(!JSON.stringify(found).includes('ann@'))
+})
+
+test('a conversation costs less than 2 KB', (t) => {
+  if (globalThis.gc === undefined) return t.skip('needs --expose-gc')
+  const cache = new FingerprintCache({ fingerprinter, maxConversations: 5000, deadlineMs: 5, nowMs: () => 0 })
+  const items = [says('user', 'book a flight to Boston on March 3rd'), says('assistant', 'done'), says('user', 'thanks')]
+  cache.update('first', items)
+  const used = (): number => {
+    globalThis.gc!()
+    const { heapUsed, external } = process.memoryUsage()
+    return heapUsed + external
+  }
+  const before = used()
+  for (let at = 0; at < 4000; at++) cache.update(`tenant\nsession ${at}`, items)
+  const each = (used() - before) / 4000
+  assert.ok(each < 2048, `${each} bytes`)
 })
