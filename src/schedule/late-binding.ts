@@ -248,7 +248,9 @@ export class LateBinding {
       pieces: (before?.pieces ?? 0) + 1,
       ms: before?.ms ?? 0,
     }
-    void turn.prefill!(backend, promptTokens, turn.signal).then((result) => {
+    // An error here would end the process; sent whole, the turn meets it where its client is told.
+    const computed = turn.prefill!(backend, promptTokens, turn.signal).catch(() => null)
+    void computed.then((result) => {
       const nowMs = this.#ports.nowMs()
       const ms = nowMs - turn.computedUntilMs
       turn.computing--
