@@ -16,7 +16,7 @@ import { SseReader } from '../wire/sse.ts'
 import { usageFromChat, usageFromResponses } from '../wire/usage-shape.ts'
 import type { Connections } from './connections.ts'
 import type { BackendReport } from './dispatch.ts'
-import { openExchange, type ExchangePorts } from './exchange.ts'
+import { openExchange, type Exchange, type ExchangePorts } from './exchange.ts'
 import { retentionHints } from './retention-hints.ts'
 
 export type PrefillPorts = ExchangePorts & {
@@ -86,11 +86,15 @@ export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<P
           : usageFromResponses(isObject(event['response']) ? event['response']['usage'] : undefined, event['timings'])
       usage = told ?? usage
     })
+    // A request that cannot be made fails before it is handed back.
+    let exchange: Exchange | null = null
+    const cancel = (): void => exchange?.abort()
     const settle = (result: Prefilled | null): void => {
       signal?.removeEventListener('abort', cancel)
       resolve(result)
     }
-    const exchange = openExchange(
+    signal?.addEventListener('abort', cancel, { once: true })
+    exchange = openExchange(
       ports.connections.for(backend),
       backend,
       protocol === 'chat' ? '/v1/chat/completions' : '/v1/responses',
@@ -101,7 +105,7 @@ export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<P
           status = code
         },
         onData: (chunk) => {
-          exchange.outputBegan()
+          exchange?.outputBegan()
           bytes += chunk.length
           if (failed || status !== 200 || bytes > MAX_ANSWER_BYTES) return
           try {
@@ -124,8 +128,6 @@ export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<P
       ports,
       headers,
     )
-    const cancel = (): void => exchange.abort()
-    signal?.addEventListener('abort', cancel, { once: true })
   })
 }
 
