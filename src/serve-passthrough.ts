@@ -2,7 +2,7 @@
 import type { TokenCharge, TokenCounts } from './http/tenant-limits.ts'
 import { Cancellation } from './model/cancellation.ts'
 import type { Decision, InFlight, RankedBackend, SchedulingRequest } from './model/decision.ts'
-import type { JsonObject } from './model/json.ts'
+import type { JsonObject, JsonValue } from './model/json.ts'
 import type { BlockChain } from './model/turn.ts'
 import type { ClientSink } from './upstream/client-sink.ts'
 import { dispatch, type DispatchPorts } from './upstream/dispatch.ts'
@@ -28,14 +28,13 @@ export type PassthroughRequest = {
 export async function forward(asked: PassthroughRequest, sink: ClientSink, ports: PassthroughPorts): Promise<void> {
   const abort = new Cancellation()
   sink.onClosed(() => abort.abort())
-  const maxTokens = asked.body['max_tokens']
   const request: SchedulingRequest = {
     endpoint: asked.endpoint,
     tenant: asked.tenant,
     model: asked.model,
     chain: ports.emptyChain(asked.tenant, asked.model),
     promptTokens: JSON.stringify(asked.body['prompt'] ?? asked.body['input'] ?? '').length / 4,
-    maxOutputTokens: asked.endpoint === 'embeddings' ? 0 : typeof maxTokens === 'number' ? maxTokens : null,
+    maxOutputTokens: asked.endpoint === 'embeddings' ? 0 : boundOf(asked.body['max_tokens']),
     sessionId: asked.requestId,
     homeBackendId: null,
     protocol: null,
@@ -49,6 +48,10 @@ export async function forward(asked: PassthroughRequest, sink: ClientSink, ports
     charge.settle(null) // no backend answered: it used nothing
   }
 }
+
+/** What is no bound is the engine's to refuse; below zero it would fill the tenant's budget until then. */
+const boundOf = (maxTokens: JsonValue | undefined): number | null =>
+  typeof maxTokens === 'number' && maxTokens >= 0 ? maxTokens : null
 
 async function placeAndRelay(
   asked: PassthroughRequest,

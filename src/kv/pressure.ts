@@ -180,11 +180,6 @@ export class Pressure {
     return this.#backend(backendIndex).curve.median
   }
 
-  /** Probability that what was last used this many blocks ago is still there. */
-  residentShare(backendIndex: number, age: number): number {
-    return this.#backend(backendIndex).curve.at(age)
-  }
-
   /** Answers that taught how long blocks survive there. */
   observations(backendIndex: number): number {
     return this.#backend(backendIndex).curve.observations

@@ -5,7 +5,7 @@ import type { BlockChain } from '../model/turn.ts'
 import { Assessment, type AssessmentPorts } from './assessment.ts'
 import type { ChunkedPrefill } from './chunked-prefill.ts'
 import type { FleetPort, PrefillPiece } from './ports.ts'
-import { isServing, Plan } from './plan.ts'
+import { isServing, Plan, type Planned } from './plan.ts'
 import type { Readiness } from './readiness.ts'
 import { WaitingRoom, type WaitingTurn } from './waiting-room.ts'
 
@@ -182,6 +182,8 @@ export class LateBinding {
       this.#plan.add(turn, position, order)
     }
     this.#plan.solve((index) => this.#ports.readiness.promisedSeconds(index), this.#ports.random)
+    const { left, backends } = this.#plan
+    if (left > 0 && backends < this.#ports.fleet.list().length) this.#planElsewhere(window, leastServed, now)
     let started = false
     for (const { turn, position } of this.#plan.rows) {
       if (position < 0) continue
@@ -196,6 +198,25 @@ export class LateBinding {
       started = true
     }
     return started
+  }
+
+  /**
+   * Those who are planned may all be of one model, or of few backends: the first of the others in the room's order whose
+   * cheapest backend none of them can use comes after them.
+   */
+  #planElsewhere(window: number, leastServed: number, now: number): void {
+    let first: Planned | null = null
+    let looked = 0
+    for (const turn of this.room.turns) {
+      if (now < turn.notBeforeMs || !this.#undecided(turn)) continue
+      if (++looked > window) break
+      const { candidates, board } = turn.assessment
+      const position = turn.assessment.cheapest(this.#ports.random, isServing)
+      if (position < 0 || this.#plan.canUse(candidates[position]!.index)) continue
+      const order = this.room.order(turn, board.prefillSeconds[position]!, leastServed, now)
+      if (first === null || order < first.order) first = { turn, position, order }
+    }
+    if (first !== null) this.#plan.addBehind(first)
   }
 
   /** Sends the turn to the candidate at `position`, or a piece of its prompt. */
@@ -248,7 +269,9 @@ export class LateBinding {
       pieces: (before?.pieces ?? 0) + 1,
       ms: before?.ms ?? 0,
     }
-    void turn.prefill!(backend, promptTokens, turn.signal).then((result) => {
+    // An error here would end the process; sent whole, the turn meets it where its client is told.
+    const computed = turn.prefill!(backend, promptTokens, turn.signal).catch(() => null)
+    void computed.then((result) => {
       const nowMs = this.#ports.nowMs()
       const ms = nowMs - turn.computedUntilMs
       turn.computing--

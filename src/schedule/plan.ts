@@ -18,6 +18,8 @@ export class Plan {
   readonly #columnOf = new Int32Array(PLANNED)
   /** Columns by backend number. */
   readonly #columns = new Map<number, number>()
+  /** Turns for which there was no room in it. */
+  left = 0
 
   /** In the room's order. */
   get rows(): readonly Planned[] {
@@ -26,12 +28,14 @@ export class Plan {
 
   begin(): void {
     this.#rows.length = 0
+    this.left = 0
   }
 
   /** `position`: the turn's own cheapest candidate, which stands while nobody else is planned. */
   add(turn: WaitingTurn, position: number, order: number): void {
     const rows = this.#rows
     let at = rows.length
+    if (at === PLANNED) this.left++
     if (at === PLANNED && order >= rows[at - 1]!.order) return
     if (at === PLANNED) at--
     while (at > 0 && rows[at - 1]!.order > order) {
@@ -39,6 +43,20 @@ export class Plan {
       at--
     }
     rows[at] = { turn, position, order }
+  }
+
+  /** Of a solved plan: another turn, which takes nothing from those that are in it. */
+  addBehind(planned: Planned): void {
+    this.#rows.push(planned)
+  }
+
+  /** Backends that a turn of a solved plan can use. */
+  get backends(): number {
+    return this.#columns.size
+  }
+
+  canUse(backendIndex: number): boolean {
+    return this.#columns.has(backendIndex)
   }
 
   /** `promisedSeconds`: work that a backend was promised and that no wait holds yet. */

@@ -14,11 +14,12 @@ export type Connection = {
 }
 
 export class Connections {
-  readonly #pools = new Map<string, { readonly dispatcher: Pool; readonly basePath: string }>()
+  /** By backend and not by id: that may be used again, for another url, while turns still try the one that left. */
+  readonly #pools = new Map<Backend, { readonly dispatcher: Pool; readonly basePath: string }>()
 
   for(backend: Backend): Connection {
-    const { id, config } = backend
-    let connection = this.#pools.get(id)
+    const { config } = backend
+    let connection = this.#pools.get(backend)
     if (connection === undefined) {
       const url = new URL(config.url)
       const dispatcher = new Pool(url.origin, {
@@ -30,16 +31,16 @@ export class Connections {
         connect: { timeout: config.timeouts.connectMs, ...(config.ca === null ? {} : { ca: config.ca }) },
       })
       connection = { dispatcher, basePath: url.pathname.replace(/\/$/, '') }
-      this.#pools.set(id, connection)
+      this.#pools.set(backend, connection)
     }
     return connection
   }
 
   /** Closes the connections of a backend that left; requests in flight end by themselves. */
   async forget(backendId: string): Promise<void> {
-    const connection = this.#pools.get(backendId)
-    this.#pools.delete(backendId)
-    await connection?.dispatcher.close()
+    const left = [...this.#pools].filter(([{ id }]) => id === backendId)
+    for (const [backend] of left) this.#pools.delete(backend)
+    await Promise.all(left.map(([, { dispatcher }]) => dispatcher.close()))
   }
 
   async close(): Promise<void> {

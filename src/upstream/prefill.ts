@@ -16,7 +16,8 @@ import { SseReader } from '../wire/sse.ts'
 import { usageFromChat, usageFromResponses } from '../wire/usage-shape.ts'
 import type { Connections } from './connections.ts'
 import type { BackendReport } from './dispatch.ts'
-import { openExchange, type ExchangePorts } from './exchange.ts'
+import { openExchange, type Exchange, type ExchangePorts } from './exchange.ts'
+import { retentionHints } from './retention-hints.ts'
 
 export type PrefillPorts = ExchangePorts & {
   readonly connections: Connections
@@ -30,6 +31,8 @@ export type PrefillRequest = {
   readonly body: JsonObject
   readonly requestId: string
   readonly signal: CancelSignal | undefined
+  /** Beside those of the backend. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export type Prefilled = { readonly usage: Usage; readonly ms: number }
@@ -38,13 +41,15 @@ export type Prefilled = { readonly usage: Usage; readonly ms: number }
 export function prefillPrompt(
   turn: ResolvedTurn,
   share: number,
-  { backend, protocol, signal }: Omit<PrefillRequest, 'body' | 'requestId'>,
+  { backend, protocol, signal }: Omit<PrefillRequest, 'body' | 'requestId' | 'headers'>,
   ports: PrefillPorts,
 ): Promise<Prefilled | null> {
   const body = bodyFor(turn, backend, protocol)
   const start = body === null ? null : promptStart(body, protocol, share)
   if (start === null) return Promise.resolve(null)
-  return prefill({ backend, protocol, body: start, requestId: turn.requestId, signal }, ports)
+  // What keeps a session together behind this backend must see its pieces as well.
+  const { headers } = retentionHints(backend, { tenant: turn.tenant, sessionId: turn.session.id, priority: 0 })
+  return prefill({ backend, protocol, body: start, requestId: turn.requestId, signal, headers }, ports)
 }
 
 /** Null where the backend does not offer the model, or cannot be told what the turn says. */
@@ -62,7 +67,7 @@ function bodyFor(turn: ResolvedTurn, backend: Backend, protocol: Protocol): Json
 }
 
 export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<Prefilled | null> {
-  const { backend, protocol, body, requestId, signal } = request
+  const { backend, protocol, body, requestId, signal, headers } = request
   return new Promise((resolve) => {
     if (signal?.aborted === true) return resolve(null)
     const sentMs = ports.nowMs()
@@ -81,11 +86,15 @@ export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<P
           : usageFromResponses(isObject(event['response']) ? event['response']['usage'] : undefined, event['timings'])
       usage = told ?? usage
     })
+    // A request that cannot be made fails before it is handed back.
+    let exchange: Exchange | null = null
+    const cancel = (): void => exchange?.abort()
     const settle = (result: Prefilled | null): void => {
       signal?.removeEventListener('abort', cancel)
       resolve(result)
     }
-    const exchange = openExchange(
+    signal?.addEventListener('abort', cancel, { once: true })
+    exchange = openExchange(
       ports.connections.for(backend),
       backend,
       protocol === 'chat' ? '/v1/chat/completions' : '/v1/responses',
@@ -96,7 +105,7 @@ export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<P
           status = code
         },
         onData: (chunk) => {
-          exchange.outputBegan()
+          exchange?.outputBegan()
           bytes += chunk.length
           if (failed || status !== 200 || bytes > MAX_ANSWER_BYTES) return
           try {
@@ -117,9 +126,8 @@ export function prefill(request: PrefillRequest, ports: PrefillPorts): Promise<P
         },
       },
       ports,
+      headers,
     )
-    const cancel = (): void => exchange.abort()
-    signal?.addEventListener('abort', cancel, { once: true })
   })
 }
 

@@ -58,6 +58,16 @@ test('a turn beyond its budget is a 429 that says when to come back, in whatever
   }
 })
 
+test('an answer of less than no tokens neither fills a budget nor empties it', LIMIT, async (t) => {
+  const gateway = await harness(t, {
+    config: { tenants: [tenant('a', { tokens_per_minute: 1000 })] },
+    usual: refuses(400, { error: { message: 'max_tokens must be at least 1' } }),
+  })
+  const refused = await gateway.post('/v1/completions', { model: 'm', prompt: 'hello', max_tokens: -1_000_000_000 }, key('a'))
+  assert.equal(refused.status, 400)
+  assert.ok((await left(gateway)) > 900)
+})
+
 test('the history counts, and what of it is cached does not, unless all is counted', LIMIT, async (t) => {
   const long = 'many words '.repeat(800)
   const usual: Script = (response) => {

@@ -55,13 +55,20 @@ test('a room imports only the rooms that the house allows', () => {
   assert.deepEqual(broken, [])
 })
 
-test('only compose constructs: no other file builds the objects of several rooms', () => {
+test('only compose and its folder construct: no other file builds the objects of several rooms', () => {
   const rooms = ['conversation', 'fleet', 'kv', 'learn', 'schedule', 'upstream']
   const builders = files(SOURCE).filter((file) => {
     const values = new Set(importsOf(file).filter(({ typeOnly }) => !typeOnly).map(({ target }) => roomOf(target)).filter((room) => rooms.includes(room)))
-    return values.size > 3
+    return roomOf(file) !== 'compose' && values.size > 3
   })
   assert.deepEqual(builders.map((file) => relative(SOURCE, file)), ['compose.ts'])
+})
+
+test('nobody but compose.ts imports the folder compose, not even a type or late', () => {
+  const named = /'(\.{1,2}\/[^'\s]+)'/g
+  const importers = files(SOURCE).filter((file) =>
+    [...readFileSync(file, 'utf8').matchAll(named)].some((found) => roomOf(join(dirname(file), found[1]!)) === 'compose'))
+  assert.deepEqual(importers.filter((file) => roomOf(file) !== 'compose').map((file) => relative(SOURCE, file)), ['compose.ts'])
 })
 
 test('no room is called utils, helpers, common, manager or service', () => {

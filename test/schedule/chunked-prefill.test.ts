@@ -57,6 +57,16 @@ const watch = (promise: Promise<Decision>) => {
 const long = (name: string, changes: Partial<SchedulingRequest> = {}): SchedulingRequest => requestFor(words(name, 60), changes)
 
 describe('A long prompt', () => {
+  it('is sent whole where a piece of it cannot even be asked for', async () => {
+    const fleet = newFleet([backendAt(0)], { waiting: true })
+    await warm(fleet, ['a'])
+    const seen = watch(fleet.scheduler.place(long('x'), undefined, () => Promise.reject(new Error('a bug'))))
+    await fleet.advance(100)
+    assert.equal(seen.decision?.ranked[0]?.backend.id, 'a')
+    assert.equal(fleet.scheduler.pieces.failed, 1)
+    assert.equal(fleet.ledger.beforeFirstToken(0), 0)
+  })
+
   it('is computed in pieces, each longer than the one before, and then sent with what was prepared', async () => {
     const fleet = newFleet([backendAt(0)], { waiting: true })
     await warm(fleet, ['a'])

@@ -37,6 +37,21 @@ describe('The waiting room', () => {
     assert.ok(short.decision!.queuedMs >= 3000)
   })
 
+  it('starts a turn on the free backend of its model, however many wait for another model', async () => {
+    const models = new Map([['n', { name: 'n', served: 'n', contextTokens: null }]])
+    const { scheduler, start, advance } = newFleet([backendAt(0), backendAt(1, { models })], { waiting: true })
+    const first = requestFor(words('first', 200))
+    const opening = scheduler.place(first)
+    await advance(10)
+    start(first, await opening)
+    for (let at = 0; at < 20; at++) watch(scheduler.place(requestFor(words(`crowd${at}`, 6))))
+    await advance(10)
+    const other = watch(scheduler.place(requestFor(words('other', 20), { model: 'n' })))
+    await advance(20)
+    assert.equal(scheduler.waiting.turns, 20)
+    assert.equal(other.decision?.ranked[0]?.backend.id, 'b')
+  })
+
   it('lets short turns follow short turns, and makes a long one wait', async () => {
     const { scheduler, start, advance } = newFleet([backendAt(0)], { waiting: true })
     const first = requestFor(words('first', 3))

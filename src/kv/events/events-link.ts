@@ -52,6 +52,8 @@ export class EventsLink {
   #nextJob = 1
   #pauseMs = FIRST_PAUSE_MS
   #cancelRestart = (): void => undefined
+  /** Waiting to start it again; then all are watched at once. */
+  #pausing = false
   #closed = false
   /** Why there are no events at all; null when there may be. */
   unavailable: string | null = null
@@ -125,7 +127,7 @@ export class EventsLink {
   }
 
   #start(): void {
-    if (this.#process !== null || this.#closed) return
+    if (this.#process !== null || this.#pausing || this.#closed) return
     const child = this.#ports.spawn()
     this.#process = child
     this.counts.starts++
@@ -146,7 +148,9 @@ export class EventsLink {
     for (const watched of this.#watched.values()) forget(watched)
     if (this.#closed) return
     this.#ports.onTrouble(`the events process ended: ${why}`)
+    this.#pausing = true
     this.#cancelRestart = this.#ports.after(this.#pauseMs, () => {
+      this.#pausing = false
       if (this.#watched.size === 0) return
       this.#start()
       for (const [backend, { publisher }] of this.#watched) this.#post({ kind: 'watch', backend, publisher })

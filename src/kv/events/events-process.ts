@@ -11,7 +11,8 @@ import { Subscription } from './subscription.ts'
 import { Tokenizer } from './tokenizer.ts'
 
 if (process.send === undefined) throw new Error('events-process.ts runs as a child of the gateway')
-const post = (message: FromEvents): void => void process.send?.(message)
+/** A gateway that has gone hears nothing more, and `disconnect` follows: no error of ours. */
+const post = (message: FromEvents): void => void process.send?.(message, undefined, undefined, () => undefined)
 const nowMs = (): number => performance.now()
 const after = (ms: number, task: () => void): (() => void) => {
   const timer = setTimeout(task, ms)

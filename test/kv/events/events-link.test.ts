@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
+import { EventEmitter } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import * as zeromq from 'zeromq'
 import { BlockCache } from '../../../sim/engine/block-cache.ts'
 import { KvPublisher } from '../../../sim/http/kv-publisher.ts'
 import { completeBlocks, newBlockState, tokenIdAt } from '../../../sim/prompt.ts'
 import { EVENTS_PROCESS, EventsLink } from '../../../src/kv/events/events-link.ts'
-import type { StreamCount } from '../../../src/kv/events/messages.ts'
+import type { StreamCount, ToEvents } from '../../../src/kv/events/messages.ts'
 import { statesOf } from '../../../src/kv/events/token-hash.ts'
 import { eventually } from '../../gateway/support/gateway.ts'
 
@@ -135,4 +136,31 @@ test('when the events process dies nothing it told is taken for true, and a new 
   assert.equal(link.of(0)!.held.size, 0)
   assert.equal(link.of(0)!.status, null)
   await eventually(() => children.length === 2 && link.of(0)!.held.size === 100 && agrees())
+})
+
+test('a backend that joins while the events process is being started again is watched once', () => {
+  const sent: ToEvents[] = []
+  const pauses: (() => void)[] = []
+  const children: EventEmitter[] = []
+  const spawn = () => {
+    const child = Object.assign(new EventEmitter(), {
+      send: (message: ToEvents) => sent.push(message) > 0, disconnect: () => undefined, ref: () => undefined, unref: () => undefined,
+      channel: null,
+    })
+    children.push(child)
+    return child as unknown as ChildProcess
+  }
+  const after = (_ms: number, task: () => void) => {
+    pauses.push(task)
+    return () => undefined
+  }
+  const link = new EventsLink({ spawn, nowMs: () => 0, after, onTrouble: () => undefined })
+  const publisher = { endpoint: 'tcp://127.0.0.1:1', replay: null, topic: '' }
+  link.watch(0, publisher)
+  children[0]!.emit('exit', 1, null)
+  sent.length = 0
+  link.watch(1, publisher)
+  for (const pause of pauses.splice(0)) pause()
+  assert.equal(children.length, 2)
+  assert.deepEqual(sent.map((message) => message.kind === 'watch' && message.backend), [0, 1])
 })

@@ -2,16 +2,16 @@
  * The stage between resolve and schedule: what the conversation is about, from its new items only. Policy: degrade. A turn that
  * cannot be fingerprinted goes on without, which is counted; a late one goes on with what was read.
  */
-import type { FingerprintConfig } from './config.ts'
-import { FingerprintCache } from './fingerprint/fingerprint-cache.ts'
-import { loadFingerprintModel } from './fingerprint/fingerprint-model.ts'
-import { Fingerprinter } from './fingerprint/fingerprinter.ts'
-import { Taxonomy } from './fingerprint/taxonomy.ts'
-import { HomingError } from './model/error.ts'
-import type { FingerprintNote, SemanticFingerprint } from './model/fingerprint.ts'
-import type { ResolvedTurn } from './model/turn.ts'
+import type { FingerprintConfig } from '../config.ts'
+import { FingerprintCache } from '../fingerprint/fingerprint-cache.ts'
+import { loadFingerprintModel } from '../fingerprint/fingerprint-model.ts'
+import { Fingerprinter } from '../fingerprint/fingerprinter.ts'
+import { Taxonomy } from '../fingerprint/taxonomy.ts'
+import { HomingError } from '../model/error.ts'
+import type { FingerprintNote, SemanticFingerprint } from '../model/fingerprint.ts'
+import type { ResolvedTurn } from '../model/turn.ts'
 
-export type FingerprintStage = {
+export type Fingerprints = {
   readonly add: (turn: ResolvedTurn) => ResolvedTurn
   /** Leaves no trace; refused where there is none. */
   readonly look: (turn: ResolvedTurn) => SemanticFingerprint
@@ -19,7 +19,7 @@ export type FingerprintStage = {
   readonly counts: () => Readonly<Record<string, number>>
 }
 
-export type FingerprintStagePorts = {
+export type FingerprintParts = {
   readonly modelPath: string
   readonly nowMs: () => number
   /** Microseconds of each; counted as a fallback where `failed`. */
@@ -31,7 +31,7 @@ const KEPT_TOPICS = 3
 const NOT_ENABLED = 'fingerprints are switched off in the configuration'
 
 /** Throws where the shipped model or an operator's taxonomy cannot be used. */
-export function fingerprintStage(config: FingerprintConfig | null, ports: FingerprintStagePorts): FingerprintStage {
+export function buildFingerprints(config: FingerprintConfig | null, ports: FingerprintParts): Fingerprints {
   if (config === null) {
     const look = (): never => {
       throw new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED })

@@ -1,0 +1,137 @@
+/** What metrics read when they are scraped: sizes, evictions and states of everything that is held. */
+import { tenantCounters, waitingTurns } from '../admission-totals.ts'
+import { cacheReportCounter, prewarmCounters } from '../cache-totals.ts'
+import type { ResponseStore } from '../conversation/response-store.ts'
+import type { TenantLimits } from '../http/tenant-limits.ts'
+import type { LatencyModel } from '../learn/latency.ts'
+import type { OutputLength } from '../learn/output-length.ts'
+import type { Gauges } from '../metrics.ts'
+import type { ReceiptBook } from '../receipt-book.ts'
+import type { Scheduler } from '../schedule/scheduler.ts'
+import type { CacheKnowledge } from './cache.ts'
+import type { Conversations } from './conversations.ts'
+import type { Fingerprints } from './fingerprints.ts'
+import type { Fleet } from './fleet.ts'
+import type { ExactKnowledge, KvEvents } from './kv-events.ts'
+import type { Prewarming } from './prewarming.ts'
+
+export type GaugeParts = {
+  readonly fleet: Fleet
+  readonly cache: CacheKnowledge
+  readonly kvEvents: KvEvents
+  readonly exactness: ExactKnowledge
+  readonly scheduler: Scheduler
+  readonly conversations: Conversations
+  readonly fingerprints: Fingerprints
+  readonly store: ResponseStore
+  readonly receipts: ReceiptBook
+  readonly latency: LatencyModel
+  readonly outputLength: OutputLength
+  readonly tenantLimits: TenantLimits
+  /** Built after the metrics that it is counted in. */
+  readonly prewarming: () => Prewarming
+}
+
+export function gaugesOf(parts: GaugeParts): Gauges {
+  const { store, receipts, scheduler, latency, outputLength, tenantLimits, prewarming } = parts
+  const { registry, ledger, others } = parts.fleet
+  const { index, pressure, calibration, cacheReports } = parts.cache
+  const { anchors, residency, eventsWatch } = parts.kvEvents
+  const { tokenSource } = parts.exactness
+  const { lineages, sessions, sessionChains, lastTurns } = parts.conversations
+  return {
+    backends: () =>
+      registry.list().map((backend) => ({
+        id: backend.id,
+        up: backend.healthy,
+        draining: backend.draining,
+        running: ledger.ownCount(backend.index),
+        queuedTokens: ledger.queuedPrefillTokens(backend.index),
+        inFlightTokens: ledger.inFlightTokens(backend.index),
+        othersWaitSeconds: others.waitSeconds(backend.index),
+        othersRunning: others.running(backend.index),
+        corrected: others.trust(backend.index),
+      })),
+    counters: [
+      waitingTurns(() => scheduler.waiting.counts),
+      ...tenantCounters(() => tenantLimits.use()),
+      cacheReportCounter(() => cacheReports.counts),
+      ...prewarmCounters({ rules: () => prewarming().prewarmAccount.rules, counts: () => prewarming().prewarmer.counts }),
+    ],
+    tokensLeft: () =>
+      tenantLimits
+        .use()
+        .flatMap(({ tenant, tokensLeft }) => (tokensLeft === null ? [] : [{ tenant, tokens: tokensLeft }])),
+    predictionErrors: () =>
+      registry.list().flatMap((backend) =>
+        [...backend.models.keys()].flatMap((model) => {
+          const ttft = latency.error(backend.index, model)
+          const step = latency.stepError(backend.index, model)
+          return ttft === null ? [] : [{ backend: backend.id, model, ttft, step }]
+        }),
+      ),
+    kvEvents: () =>
+      registry.list().flatMap((backend) => {
+        const report = eventsWatch.report(backend)
+        return report === null ? [] : [{ backend: backend.id, ...report }]
+      }),
+    exactness: () => ({
+      ...prefixed('tokens_', tokenSource.counts),
+      ...prefixed('residency_', residency.counts),
+    }),
+    survival: () => pressure.score,
+    hidden: () => ({ ...calibration.hidden }),
+    sizes: () => {
+      const { responses, conversations, items, bytes } = store.stats()
+      return {
+        store_responses: responses,
+        store_conversations: conversations,
+        store_items: items,
+        store_bytes: bytes,
+        block_index_blocks: index.stats.blocks,
+        block_index_bytes: index.stats.bytes,
+        lineages: lineages.size,
+        last_turns: lastTurns.size,
+        residences: pressure.conversations,
+        lineage_characters: lineages.characters,
+        sessions: sessions.size,
+        fingerprints: parts.fingerprints.size(),
+        session_chains: sessionChains.size,
+        session_chain_bytes: sessionChains.bytes,
+        cache_observations: cacheReports.size,
+        foreseen_conversations: prewarming().foresight.size,
+        foreseen_characters: prewarming().foresight.characters,
+        prewarm_wishes: prewarming().prewarmer.wishes,
+        prefix_groups: prewarming().prefixGroups.size,
+        receipts: receipts.size,
+        token_anchors: anchors.size,
+        token_anchor_bytes: anchors.bytes,
+        turns_waiting: scheduler.waiting.turns,
+        turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
+      }
+    },
+    pieces: () => scheduler.pieces,
+    prewarmRules: () => Object.entries(prewarming().prewarmAccount.rules).map(([rule, { on }]) => ({ rule, on })),
+    evictions: () => ({
+      lineages_size: lineages.evictions.size,
+      sessions_size: sessions.evictions.size,
+      fingerprints_size: parts.fingerprints.counts()['evicted'] ?? 0,
+      session_chains_size: sessionChains.evictions.size,
+      cache_observations_size: cacheReports.evicted,
+      foreseen_conversations_size: prewarming().foresight.evicted,
+      prefix_groups_size: prewarming().prefixGroups.evicted,
+      last_turns_size: lastTurns.evictions.size,
+      ...prefixed('residences_', pressure.evictions),
+      receipts_size: receipts.evictions.size,
+      token_anchors_size: anchors.evictions.size,
+      output_length_size: outputLength.evicted,
+      ...prefixed('ledger_', ledger.lost),
+      ...prefixed('block_index_', index.stats.removed),
+      ...prefixed('store_expired_', store.stats().evicted.expired),
+      ...prefixed('store_size_', store.stats().evicted.size),
+    }),
+  }
+}
+
+const prefixed = (prefix: string, counts: object): Record<string, number> =>
+  Object.fromEntries(Object.entries(counts).map(([name, value]) => [`${prefix}${name}`, Number(value)]))
