@@ -20,17 +20,18 @@ export function estimateRequest(
   const picture = pictureOf(turn)
   const usage = parent?.resource['usage']
   const outputTokens = isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0
+  const promptTokens =
+    (known?.tokens ?? 0) + (turn.chain.totalCharacters - (known?.characters ?? 0)) / charactersPerToken + TEMPLATE_TOKENS
   return {
     endpoint: turn.endpoint,
     tenant: turn.tenant,
     model: turn.model,
     chain: turn.chain,
-    promptTokens:
-      (known?.tokens ?? 0) + (turn.chain.totalCharacters - (known?.characters ?? 0)) / charactersPerToken + TEMPLATE_TOKENS,
+    promptTokens,
     maxOutputTokens: turn.maxOutputTokens,
     sessionId: turn.session.id,
     homeBackendId: parent?.home?.backendId ?? sessionHome,
-    ...(parent === null || parent.promptTokens === null ? {} : { homeTokens: parent.promptTokens + outputTokens }),
+    ...(parent === null ? {} : { homeTokens: leftAtHome(parent.promptTokens, outputTokens, promptTokens) }),
     headChanged,
     ...(turn.fingerprint === undefined ? {} : { likelyOutputTokens: turn.fingerprint.expectedOutputTokens }),
     protocol: parent?.home?.protocol ?? null,
@@ -40,6 +41,13 @@ export function estimateRequest(
     exclude: new Set(),
   }
 }
+
+/** What the parent turn held when it ended; a share of this prompt where its engine did not tell. */
+const leftAtHome = (parentTokens: number | null, outputTokens: number, promptTokens: number): number =>
+  parentTokens === null ? ASSUMED_AT_HOME * promptTokens : parentTokens + outputTokens
+
+/** A turn adds about a fifth to its conversation. */
+const ASSUMED_AT_HOME = 0.8
 
 const TIERS: Readonly<Record<string, number>> = { priority: 1, fast: 1, ultrafast: 1, flex: -1 }
 /** A number far outside would make the order of the waiting room a matter of it alone. */

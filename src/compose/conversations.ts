@@ -81,7 +81,7 @@ export function rebuildIndex({ store, fleet, cache, conversations, log, fallback
       insert: (chain, backend) => index.insert(chain, backend.index),
       rememberSession: (chain, { tenant, sessionId, model }, backendId) => {
         sessions.remember(chain, sessionId)
-        sessions.rememberHome(sessionId, backendId)
+        sessions.rememberHome(tenant, sessionId, backendId)
         sessionChains.remember({ tenant, sessionId, model, chain })
       },
       yield: () => new Promise((resolve) => setImmediate(resolve)),

@@ -65,7 +65,7 @@ export function buildStages(parts: StageParts): Stages {
       estimateRequest(
         turn,
         charactersPerToken.ratio(turn.model),
-        sessions.homeOf(turn.session.id),
+        sessions.homeOf(turn.tenant, turn.session.id),
         anchors.find(turn.chain),
         turn.parent !== null && (lineages.get(turn.tenant, turn.parent.id)?.headKey ?? turn.headKey) !== turn.headKey,
       ),
@@ -95,7 +95,7 @@ export function buildStages(parts: StageParts): Stages {
     prefixChange: (turn) => lastTurns.changeOf(turn),
     save: (save) => store.saveResponse(save),
     remember: (turn, output, storedId, backend, request) => {
-      sessions.rememberHome(turn.session.id, backend.id)
+      sessions.rememberHome(turn.tenant, turn.session.id, backend.id)
       const chain = rememberTurn(
         turn,
         output,

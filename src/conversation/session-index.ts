@@ -34,12 +34,13 @@ export class SessionIndex {
     if (chain.length > 0) this.#put(this.#sessions, chain.key(), sessionId)
   }
 
-  homeOf(sessionId: string): string | null {
-    return this.#homes.get(sessionId) ?? null
+  /** Names of sessions are their tenant's own. */
+  homeOf(tenant: string, sessionId: string): string | null {
+    return this.#homes.get(`${tenant}\n${sessionId}`) ?? null
   }
 
-  rememberHome(sessionId: string, backendId: string): void {
-    this.#put(this.#homes, sessionId, backendId)
+  rememberHome(tenant: string, sessionId: string, backendId: string): void {
+    this.#put(this.#homes, `${tenant}\n${sessionId}`, backendId)
   }
 
   get size(): number {

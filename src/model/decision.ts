@@ -13,7 +13,7 @@ export type SchedulingRequest = {
   readonly sessionId: string
   /** Where the parent response ran, null when there is none or it is unknown. */
   readonly homeBackendId: string | null
-  /** Prompt and answer tokens of the parent response: what its home held when it ended. Left out where unknown. */
+  /** Prompt and answer tokens of the parent response: what its home held when it ended. Left out where there is none. */
   readonly homeTokens?: number
   /** Tools, instructions or model are not the parent's: its home holds nothing of this prompt by that. */
   readonly headChanged?: boolean

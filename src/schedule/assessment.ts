@@ -194,9 +194,16 @@ export class Assessment {
     const backend = this.#found.backends[position]!
     const resident = this.#ports.residency?.residentTokens(request.chain, backend) ?? -1
     if (resident >= 0) return Math.min(most, resident)
-    if (blocks === 0 && request.headChanged !== true && backend.id === request.homeBackendId && this.#ports.index.neverForgot(backend.index)) {
+    const { homeTokens } = request
+    if (
+      blocks === 0 &&
+      homeTokens !== undefined &&
+      request.headChanged !== true &&
+      backend.id === request.homeBackendId &&
+      this.#ports.index.neverForgot(backend.index)
+    ) {
       // Known from the store, placed before this process began: it probably still holds what the parent turn left.
-      return Math.min(most, request.homeTokens ?? ASSUMED_AT_HOME * request.promptTokens)
+      return Math.min(most, homeTokens)
     }
     return Math.min(most, blocks * tokensPerBlock)
   }
@@ -271,5 +278,3 @@ const TIE_SHARE = 0.05
  * 2.3 s at 1, 1.39 s at 0.1, 1.31 s at 0; mean time to the last token 15.8, 13.95, 14.1 s).
  */
 const DECODE_SHARE = 0.1
-/** Share of a prompt that its parent turn is taken to have left at home when nobody knows. */
-const ASSUMED_AT_HOME = 0.8

@@ -118,8 +118,11 @@ export class LateBinding {
   pump(): void {
     if (this.#pumping || this.room.size === 0) return
     this.#pumping = true
-    while (this.room.size > 0 && this.#startSome());
-    this.#pumping = false
+    try {
+      while (this.room.size > 0 && this.#startSome());
+    } finally {
+      this.#pumping = false
+    }
     this.#wakeInTime()
     if (this.room.size > 0) return
     this.#stopLooking?.()

@@ -42,7 +42,7 @@ export type PreparedAt = {
 /**
  * Turns that wait at Homing instead of in an engine's queue, so that each is bound to a backend only when one is free.
  *
- *   order = work - AGING * waited + ahead(tenant) - URGENCY * priority      least first, in seconds
+ *   order = work - AGING * waited + ahead(tenant) - URGENCY * p / (1 + |p|)      least first, in seconds; p: priority
  *
  * Least remaining work first makes the mean wait short; aging lets a long turn move up as if it shrank while it waits; `ahead` is
  * what its tenant was served more than the least served tenant that waits now (served seconds, halved every
@@ -99,7 +99,8 @@ export class WaitingRoom {
     const { tenant, priority } = turn.assessment.request
     const ahead = this.#servedSeconds(tenant, nowMs) - leastServed
     const own = workSeconds - (AGING * (nowMs - turn.enteredMs)) / 1000
-    return own + ahead - URGENCY_SECONDS * (priority ?? 0)
+    const urgency = (priority ?? 0) / (1 + Math.abs(priority ?? 0))
+    return own + ahead - URGENCY_SECONDS * urgency
   }
 
   /** Counted for turns that never waited as well: a tenant's share is of everything. */
@@ -119,7 +120,11 @@ export class WaitingRoom {
 
 /** A turn of 3 s of work is level with a fresh one of none after 30 s; 0.01 to 0.1 cost nothing on the Mooncake trace. */
 const AGING = 0.1
-/** One step of priority is worth more than any prefill that fits a context today. */
-const URGENCY_SECONDS = 60
+/**
+ * The first step of priority is worth half of this, more than any prefill that fits a context today, and no priority is
+ * worth more than all of it: who asks to go first is served half a minute ahead of the other tenants at most. That is below
+ * the most that served seconds can come to (one backend, halved every 30 s: 43), so nobody goes first for ever.
+ */
+const URGENCY_SECONDS = 30
 const SERVED_HALF_LIFE_MS = 30_000
 const MAX_TENANTS = 10_000

@@ -219,6 +219,25 @@ describe('The waiting room', () => {
     assert.ok(urgent.decision !== null && short.decision === null)
   })
 
+  it('puts a tenant that calls everything urgent before the others by half a minute of service at most', async () => {
+    const { scheduler, start, finish, advance } = newFleet([backendAt(0)], { waiting: true, maxWaitMs: 1e9 })
+    const order: string[] = []
+    const ask = (tenant: string, name: string, priority: number) => {
+      const request = requestFor(words(name, 60), { tenant, priority })
+      void scheduler.place(request).then(async (decision) => {
+        order.push(tenant)
+        const running = start(request, decision)
+        void advance(3840).then(() => finish(running, 3840, 0))
+      })
+    }
+    for (let i = 0; i < 40; i++) ask('urgent', `u${i}`, 10)
+    for (let i = 0; i < 4; i++) ask('patient', `p${i}`, 0)
+    for (let i = 0; i < 200; i++) await advance(1000)
+    assert.equal(order.length, 44)
+    const first = order.indexOf('patient')
+    assert.ok(first > 4 && first < 40, `the patient one came as number ${first}`)
+  })
+
   it('lets a turn go whose client went away', async () => {
     const { scheduler, start, advance } = newFleet([backendAt(0)], { waiting: true })
     const first = requestFor(words('first', 100))
