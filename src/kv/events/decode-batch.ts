@@ -19,6 +19,7 @@ export class BatchDecoder {
   events = 0
   readonly #cursor = new MsgpackCursor()
   readonly #extras: number[] = []
+  readonly #names: number[] = []
   #type: EventType = 'unknown'
   readonly #event: StoredBlocks = {
     hashes: new Uint32Array(2 * 64),
@@ -33,6 +34,7 @@ export class BatchDecoder {
     group: null,
     attention: null,
     extras: this.#extras,
+    names: this.#names,
     payload: new Uint8Array(0),
   }
 
@@ -87,6 +89,7 @@ export class BatchDecoder {
     event.group = null
     event.attention = null
     this.#extras.length = 0
+    this.#names.length = 0
     this.#type = 'unknown'
   }
 
@@ -125,6 +128,12 @@ export class BatchDecoder {
         return
       case 'extras':
         return this.#extraKeys()
+      case 'name': {
+        const from = cursor.at
+        cursor.stringLength()
+        this.#names.push(from, cursor.at)
+        return
+      }
       case 'group':
         event.group = cursor.count()
         return
@@ -166,7 +175,11 @@ export class BatchDecoder {
         from += 3
       } else {
         cursor.at = from
+        // SGLang with EAGLE tells each token with the one that follows.
+        const pair = head === 0x92
+        if (pair) cursor.at++
         const token = cursor.count()
+        if (pair) cursor.skip()
         if (token > 0x7fffffff) throw new MalformedEvents('a token id is out of range')
         tokens[at] = token
         from = cursor.at
@@ -211,7 +224,8 @@ export class BatchDecoder {
 
 type EventType = 'stored' | 'removed' | 'cleared' | 'unknown'
 type Field =
-  | 'type' | 'hashes' | 'parent' | 'tokens' | 'blockTokens' | 'medium' | 'extras' | 'group' | 'attention' | 'unknown'
+  | 'type' | 'hashes' | 'parent' | 'tokens' | 'blockTokens' | 'medium' | 'extras' | 'name' | 'group' | 'attention'
+  | 'unknown'
 
 const TYPES: Readonly<Record<string, EventType | undefined>> = Object.assign(
   Object.create(null) as Record<string, EventType>,
@@ -240,6 +254,8 @@ const NAMES: Readonly<Record<string, Field>> = {
   block_size: 'blockTokens',
   medium: 'medium',
   extra_keys: 'extras',
+  cache_salt: 'name',
+  lora_name: 'name',
   group_idx: 'group',
   kv_cache_spec_kind: 'attention',
 }

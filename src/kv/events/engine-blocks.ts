@@ -16,7 +16,7 @@
  * A block whose parent is unknown cannot be named and is dropped; `parentElsewhere` asks the other engines first, since
  * with vLLM's sha256 equal content has equal hashes everywhere.
  */
-import { feedTokens, foldExtra, GRAIN_TOKENS, startOfTokens, type TokenState } from './token-hash.ts'
+import { feedTokens, foldExtra, foldName, GRAIN_TOKENS, startOfTokens, type TokenState } from './token-hash.ts'
 import { MalformedEvents } from './msgpack-cursor.ts'
 import type { EventSink, RemovedBlocks, StoredBlocks, Tier } from './kv-event.ts'
 
@@ -107,7 +107,8 @@ export class EngineBlocks implements EventSink {
         position = elsewhere.position
       }
     }
-    const { hashes, tokens, extras, payload } = event
+    const { hashes, tokens, extras, names, payload } = event
+    if (!event.hasParent) for (let at = 0; at < names.length; at += 2) foldName(state, payload, names[at]!, names[at + 1]!)
     const from = position
     let parentLow = event.hasParent ? event.parentLow : 0
     let parentHigh = event.hasParent ? event.parentHigh : 0

@@ -21,6 +21,8 @@ export type StoredBlocks = {
   attention: string | null
   /** Where the elements of `extra_keys` lie in `payload`, [from, to] a block; empty: none has any. */
   extras: readonly number[]
+  /** Where texts lie in `payload` that set the whole chain apart (salt, adapter), [from, to] a text. */
+  names: readonly number[]
   payload: Uint8Array
 }
 

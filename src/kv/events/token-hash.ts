@@ -32,8 +32,17 @@ export function feedTokens(state: TokenState, tokens: ArrayLike<number>, from: n
 
 /** Folds in the bytes of what a block holds beside tokens, as the engine publishes them (one element of `extra_keys`). */
 export function foldExtra(state: TokenState, bytes: Uint8Array, from: number, to: number): void {
-  let hash = 0x811c9dc5
-  for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193)
+  fold(state, FNV_START, bytes, from, to)
+}
+
+/** Folds in a text that an engine publishes bare (SGLang's `cache_salt`) as if it were a list of it alone, `saltBytes`. */
+export function foldName(state: TokenState, bytes: Uint8Array, from: number, to: number): void {
+  fold(state, Math.imul(FNV_START ^ LIST_OF_ONE, FNV_PRIME), bytes, from, to)
+}
+
+function fold(state: TokenState, start: number, bytes: Uint8Array, from: number, to: number): void {
+  let hash = start
+  for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, FNV_PRIME)
   state.low = Math.imul(state.low ^ hash, 0x27d4eb2f) >>> 0
   state.high = Math.imul(state.high ^ hash, 0x165667b1) >>> 0
 }
@@ -42,8 +51,8 @@ export function foldExtra(state: TokenState, bytes: Uint8Array, from: number, to
 export function saltBytes(salt: string): Uint8Array {
   const text = Buffer.from(salt, 'utf8')
   const head =
-    text.length < 32 ? [0x91, 0xa0 | text.length] : text.length < 256 ? [0x91, 0xd9, text.length] : [0x91, 0xda, text.length >> 8, text.length & 255]
-  return Buffer.concat([Buffer.from(head), text])
+    text.length < 32 ? [0xa0 | text.length] : text.length < 256 ? [0xd9, text.length] : [0xda, text.length >> 8, text.length & 255]
+  return Buffer.concat([Buffer.from([LIST_OF_ONE, ...head]), text])
 }
 
 /** The states of a whole token list at every grain: [low0, high0, low1, high1, ...]. */
@@ -62,3 +71,9 @@ export function statesOf(tokens: ArrayLike<number>, salt: string | null): Uint32
   }
   return states
 }
+
+/** FNV-1a, 32 bits (http://www.isthe.com/chongo/tech/comp/fnv). */
+const FNV_START = 0x811c9dc5
+const FNV_PRIME = 0x01000193
+/** msgpack's head of a list of one element. */
+const LIST_OF_ONE = 0x91

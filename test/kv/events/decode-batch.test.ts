@@ -78,6 +78,14 @@ describe('a batch of KV events', () => {
     assert.equal(expected.events[0]?.['tier'], 1)
   })
 
+  it('of SGLang with EAGLE names a token by the first of its pair', () => {
+    const { events } = decoded(encode([1, [
+      { type: 'BlockStored', block_hashes: [-5n, 6n], parent_block_hash: null, token_ids: [[1, 70000], [70000, 300], [300, 4], [4, 5]], block_size: 2 },
+    ]], { useBigInt64: true }))
+    assert.deepEqual(events[0]?.['tokens'], [1, 70000, 300, 4])
+    assert.deepEqual(events[0]?.['hashes'], [2n ** 64n - 5n, 6n])
+  })
+
   it('passes over events and fields that nobody knows, and counts the events', () => {
     const { events, decoder } = decoded(encode([1, [
       { type: 'BlockMoved', block_hashes: [1], nested: [[{ a: [1] }]] },

@@ -1,12 +1,43 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
+import { BatchDecoder } from '../../../src/kv/events/decode-batch.ts'
 import { MalformedEvents } from '../../../src/kv/events/msgpack-cursor.ts'
 import { picture, storedEvent, tokensFrom } from './fixture.ts'
 
 const removedEvent = (hashes: readonly number[], group: number | null = null, tier: 0 | 1 | 2 = 0) => storedEvent({ hashes, tokens: [], blockTokens: 0, group, tier })
 
 describe('blocks of an engine', () => {
+  it('stored under a salt or by an adapter are not those of the same tokens without it, in the form of vLLM and of SGLang', () => {
+    const tokens = tokensFrom(1, 64)
+    const salts = ['tenantA', 'a salt that is longer than 31 bytes, as a digest is', 's'.repeat(300)]
+    for (const salt of salts) {
+      const vllm = { extra_keys: [[salt], null] }
+      for (const told of [vllm, { cache_salt: salt }]) {
+        const { blocks, resident } = picture()
+        const stored = (hashes: readonly number[], parent: number | null, from: number, more: object) =>
+          new BatchDecoder().decode(
+            Buffer.from(encode([1, [{ type: 'BlockStored', block_hashes: hashes, parent_block_hash: parent, token_ids: tokens.slice(from, from + 32), block_size: 16, ...more }]])),
+            blocks,
+          )
+        stored([1, 2], null, 0, told)
+        // vLLM has it in the first block's keys only, SGLang in every event.
+        stored([3, 4], 2, 32, told === vllm ? {} : told)
+        assert.equal(resident(tokens, 16, salt), 64)
+        assert.equal(resident(tokens, 16, 'another'), 0)
+        assert.equal(resident(tokens, 16), 0)
+      }
+    }
+    const { blocks, resident } = picture()
+    new BatchDecoder().decode(
+      Buffer.from(encode([1, [{ type: 'BlockStored', block_hashes: [1], parent_block_hash: null, token_ids: tokens, block_size: 64, lora_name: 'legal' }]])),
+      blocks,
+    )
+    assert.equal(blocks.size, 1)
+    assert.equal(resident(tokens, 64), 0)
+  })
+
   it('of any size name the same token prefixes', () => {
     const tokens = tokensFrom(1, 256)
     for (const blockTokens of [1, 8, 16, 32, 64, 128]) {

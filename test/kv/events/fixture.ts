@@ -54,6 +54,7 @@ export const storedEvent = (event: {
   group: event.group ?? null,
   attention: event.attention ?? null,
   extras: [],
+  names: [],
   payload: new Uint8Array(0),
 })
 
