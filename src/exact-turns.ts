@@ -11,6 +11,7 @@ import type { ConversationItem } from './model/item.ts'
 import type { Outcome } from './model/outcome.ts'
 import type { Usage } from './model/usage.ts'
 import type { BlockChain, GrowingChain, ResolvedTurn } from './model/turn.ts'
+import { saltSent } from './upstream/retention-hints.ts'
 import { isSystem, renderTokenize } from './wire/render-tokenize.ts'
 
 export type ExactTurnsPorts = {
@@ -92,8 +93,7 @@ export class ExactTurns {
     const served = backend.models.get(model)
     // An image's tokens are the engine's own affair.
     if (served === undefined || turn.context.some(hasParts)) return
-    const saltField = turn.body['cache_salt']
-    const salt = typeof saltField === 'string' && saltField !== '' ? saltField : null
+    const salt = saltSent(backend, turn)
     const body = (part: 'all' | 'head') => () => renderTokenize(turn, output, served, backend.engine, part)
     const shared = { model, backend, salt }
     // The newest goes first, so the conversation is asked for before its head.

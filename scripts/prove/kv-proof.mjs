@@ -108,17 +108,18 @@ export async function askDirectly(engine, order) {
 }
 
 /**
- * Conversations through the gateway, with a second client that asks the engine past it: expected cached tokens of the
- * receipts against the answers'. `kvEvents` is what the backend's section adds to the address, null for none: history decides.
+ * A gateway before the engine. `kvEvents` is what the backend's section adds to the address of its events, null for none:
+ * history decides; `more` are other keys of it.
  */
-export async function askThroughGateway({ url, endpoint, replay, clear, name }, kvEvents) {
+async function gatewayBefore({ url, endpoint, replay, clear, name }, kvEvents, more) {
   await clear()
-  const backends = [{ id: name, url, ...(kvEvents === null ? {} : { kv_events: { endpoint, replay, topic: 'kv-events', ...kvEvents } }) }]
+  const backends = [{ id: name, url, ...(kvEvents === null ? {} : { kv_events: { endpoint, replay, topic: 'kv-events', ...kvEvents } }), ...more }]
   const text = JSON.stringify({ listen: '127.0.0.1:0', store: 'memory', log: { level: 'silent' }, backends })
   const gateway = await startGateway(loadConfig({ text, env: {} }), { version: 'prove' })
   await gateway.fleet.firstProbeDone
   await pause(1000)
   const rows = []
+  /** Asks, adds what the receipt says to `rows`, and returns the answer's id. */
   const ask = async (name, input, previous) => {
     const answer = await post(gateway.url, '/v1/responses', {
       model: 'smollm2', input, max_output_tokens: 16, temperature: 0, instructions: `You are a helpful assistant. ${words(0, 40)}`,
@@ -129,6 +130,22 @@ export async function askThroughGateway({ url, endpoint, replay, clear, name }, 
     await pause(400)
     return answer.id
   }
+  const end = async () => {
+    const { data } = await (await fetch(`${gateway.url}/homing/v1/backends`)).json()
+    const metrics = await (await fetch(`${gateway.url}/metrics`)).text()
+    await gateway.close(0)
+    return { rows, engine: data[0].engine, events: data[0].kv_events, exactness: metrics.split('\n').filter(line => line.startsWith('homing_kv_exactness')) }
+  }
+  return { ask, end }
+}
+
+/**
+ * Conversations through the gateway, with a second client that asks the engine past it: expected cached tokens of the
+ * receipts against the answers'.
+ */
+export async function askThroughGateway(engine, kvEvents, more = {}) {
+  const { url } = engine
+  const { ask, end } = await gatewayBefore(engine, kvEvents, more)
   const last = []
   for (const at of [0, 1, 2]) last[at] = await ask(`conversation ${at}, turn 1`, `Session ${at}: ${words(at + 1, 200)}`, null)
   for (const at of [0, 1, 2]) last[at] = await ask(`conversation ${at}, turn 2`, `Go on: ${words(at + 5, 30)}`, last[at])
@@ -138,10 +155,18 @@ export async function askThroughGateway({ url, endpoint, replay, clear, name }, 
   await pause(700)
   for (const at of [0, 1, 2]) last[at] = await ask(`conversation ${at}, turn 3, after foreign load`, `And: ${words(at + 9, 30)}`, last[at])
   for (const at of [0, 1, 2]) last[at] = await ask(`conversation ${at}, turn 4`, `Then: ${words(at + 2, 20)}`, last[at])
-  const { data } = await (await fetch(`${gateway.url}/homing/v1/backends`)).json()
-  const metrics = await (await fetch(`${gateway.url}/metrics`)).text()
-  await gateway.close(0)
-  return { rows, engine: data[0].engine, events: data[0].kv_events, exactness: metrics.split('\n').filter(line => line.startsWith('homing_kv_exactness')) }
+  return end()
+}
+
+/** Three conversations whose turns are asked at the same time: their blocks are stored among each other's. */
+export async function askAtOnce(engine, kvEvents) {
+  const { ask, end } = await gatewayBefore(engine, kvEvents, {})
+  const last = [null, null, null]
+  for (let turn = 1; turn <= 4; turn++) {
+    const asked = last.map((previous, at) => ask(`conversation ${at}, turn ${turn}`, turn === 1 ? `Session ${at}: ${words(at + 1, 100 + 20 * at)}` : `Go on: ${words(at + turn, 25)}`, previous))
+    last.splice(0, 3, ...await Promise.all(asked))
+  }
+  return end()
 }
 
 export const table = rows => [

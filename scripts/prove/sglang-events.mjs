@@ -8,14 +8,14 @@
 // 1. Directly: sessions until pages are evicted. Before each question its tokens are looked up among the pages that events
 //    have told of; the answer says what was really cached.
 // 2. Through the gateway, with a second client that asks the engine past it: expected cached tokens of the receipts against
-//    the answers', with the engine's own tokens (`tokenize: auto`), with those of the pages it stored (`observe`), and by
-//    history alone.
+//    the answers', with the engine's own tokens (`tokenize: auto`), with those of the pages it stored (`observe`), under
+//    a salt of each tenant, and by history alone.
 import { writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-import { askDirectly, askThroughGateway, errorOf, percent, post, say, table } from './kv-proof.mjs'
+import { askAtOnce, askDirectly, askThroughGateway, errorOf, percent, post, say, table } from './kv-proof.mjs'
 import { installSglang, startSglang } from './sglang.mjs'
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
@@ -44,11 +44,17 @@ async function main() {
     const direct = await askDirectly(engine, ORDER)
     if (values.fixture !== undefined) writeFileSync(values.fixture, `${direct.lines.map(line => JSON.stringify(line)).join('\n')}\n`)
     const gateway = {}
-    for (const [way, kvEvents] of [['auto', { tokenize: 'auto' }], ['observe', { tokenize: 'observe' }], ['history', null]]) {
+    const ways = [
+      ['auto', { tokenize: 'auto' }], ['observe', { tokenize: 'observe' }], ['salted', { tokenize: 'auto' }, { hints: { cache_salt: 'a secret' } }], ['history', null],
+    ]
+    for (const [way, kvEvents, more] of ways) {
       say(`through the gateway, ${way} ...`)
-      gateway[way] = await askThroughGateway(engine, kvEvents)
+      gateway[way] = await askThroughGateway(engine, kvEvents, more)
     }
-    const { auto, observe, history } = gateway
+    const { auto, observe, salted, history } = gateway
+    say('three at once ...')
+    const atOnce = { auto: await askAtOnce(engine, { tokenize: 'auto' }), observe: await askAtOnce(engine, { tokenize: 'observe' }) }
+    const known = ({ exactness }) => exactness.filter(line => /tokens_(known|failed)/.test(line)).map(line => line.replace(/.*tokens_(\w+).* (\d+)/, '$2 $1')).join(', ')
     const text = [
       `# KV events of a real SGLang, ${new Date().toISOString().slice(0, 10)}`, '',
       `Command: \`node scripts/prove/sglang-events.mjs${values.page === '1' ? '' : ` --page ${values.page}`}\`. ${direct.lines[0].engine} on the CPU, SmolLM2-135M, ${CACHE_TOKENS} tokens of cache in pages of ${pageTokens}.`, '',
@@ -57,12 +63,16 @@ async function main() {
       `known at every 16th token: error of what can be known ${percent(errorOf(direct.rows.map(row => ({ ...row, actual: row.known }))))} of prompt tokens, of all ${percent(errorOf(direct.rows))}; ${direct.counts.stored} pages stored, ${direct.counts.removed} removed, ${direct.counts.orphans} without a parent, ${direct.counts.unknownRemoved} removed unknown.`, '',
       table(direct.rows), '', '## Through the gateway', '',
       'Expected cached tokens of the receipts; five foreign sessions go to the engine directly before turn 3.',
-      `Mean absolute error with \`tokenize: auto\` ${percent(errorOf(auto.rows))}, with \`observe\` ${percent(errorOf(observe.rows))}, by history ${percent(errorOf(history.rows))} of prompt tokens.`,
-      `State at the end: ${auto.events.state}, ${observe.events.state}.`, '',
-      '`tokenize: auto`:', '', table(auto.rows), '', '`tokenize: observe`:', '', table(observe.rows), '', 'By history:', '', table(history.rows), '',
+      `Mean absolute error with \`tokenize: auto\` ${percent(errorOf(auto.rows))}, with \`observe\` ${percent(errorOf(observe.rows))}, with \`hints.cache_salt\` (and \`auto\`) ${percent(errorOf(salted.rows))}, by history ${percent(errorOf(history.rows))} of prompt tokens.`,
+      `State at the end: ${auto.events.state}, ${observe.events.state}, ${salted.events.state}.`, '',
+      '`tokenize: auto`:', '', table(auto.rows), '', '`tokenize: observe`:', '', table(observe.rows), '', 'With `hints.cache_salt`:', '', table(salted.rows), '', 'By history:', '', table(history.rows), '',
+      '## Three conversations at once', '',
+      'Their turns are sent together, so the pages of one are stored among those of the others.',
+      `Mean absolute error with \`auto\` ${percent(errorOf(atOnce.auto.rows))} (tokens of turns: ${known(atOnce.auto)}), with \`observe\` ${percent(errorOf(atOnce.observe.rows))} (${known(atOnce.observe)}). State at the end: ${atOnce.auto.events.state}, ${atOnce.observe.events.state}.`, '',
+      '`tokenize: observe`:', '', table(atOnce.observe.rows), '',
     ].join('\n')
     process.stdout.write(text)
-    for (const way of ['auto', 'observe']) say(`${way}: engine ${gateway[way].engine}, ${JSON.stringify(gateway[way].events)}\n${gateway[way].exactness.join('\n')}`)
+    for (const way of ['auto', 'observe', 'salted']) say(`${way}: engine ${gateway[way].engine}, ${JSON.stringify(gateway[way].events)}\n${gateway[way].exactness.join('\n')}`)
     if (values.record !== undefined) writeFileSync(values.record, text)
   } finally {
     await engine.stop()

@@ -46,6 +46,14 @@ export function retentionHints({ engine, config }: Backend, turn: HintedTurn): R
   }
 }
 
+/** The salt under which the engine keeps the turn's prefix: the operator's, else the client's own. */
+export function saltSent({ engine, config }: Backend, turn: { readonly tenant: string; readonly body: JsonObject }): string | null {
+  const key = config.hints?.cacheSaltKey ?? null
+  if (key !== null && TAKES.cache_salt.has(engine)) return saltOf(key, turn.tenant)
+  const own = turn.body['cache_salt']
+  return typeof own === 'string' && own !== '' ? own : null
+}
+
 /** For the list of backends: `sent`, `off`, or why it is not sent although it is configured. */
 export function hintsSent({ engine, config: { hints } }: Backend): Readonly<Record<string, string>> {
   const state = (name: 'priority' | 'cache_salt', on: boolean): string =>

@@ -1,5 +1,5 @@
 /**
- * A finished turn -> bodies for `POST /tokenize` of vLLM: the conversation with its answer, as the next turn's prompt will
+ * A finished turn -> bodies for `POST /tokenize` of vLLM and SGLang: the conversation with its answer, as the next turn's prompt will
  * begin, and its head (tools and leading system messages) alone. Of a Chat turn the client's own messages are kept, so
  * that the template sees what it saw.
  */

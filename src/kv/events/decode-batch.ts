@@ -5,8 +5,8 @@
  *   event   {type: "BlockStored", block_hashes, ...}  or  ["BlockStored", block_hashes, ...] in the order of `POSITIONS`
  *   hash    an unsigned or signed 64-bit integer, or bytes, of which the last eight count
  *
- * vLLM 0.32 publishes array batches of maps and leaves defaults out; earlier versions publish positional arrays, SGLang
- * maps with fewer fields. Values go straight into reused typed arrays: 0.5 us an event of 16 tokens, a third of
+ * vLLM 0.32 and SGLang 0.5.23 publish array batches of maps and leave defaults out, SGLang with signed hashes and fewer fields;
+ * earlier versions publish positional arrays. Values go straight into reused typed arrays: 0.5 us an event of 16 tokens, a third of
  * what a general decoder takes (bench/records). Events of an unknown type, and fields nobody knows, are passed over;
  * types are counted. A batch that cannot be read throws MalformedEvents; events before the fault have been told.
  */

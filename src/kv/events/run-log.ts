@@ -1,6 +1,6 @@
 /**
  * Which tokens an answer consists of, found among the blocks its engine stored meanwhile: for engines that do not tell
- * tokens for conversations (SGLang). Each `BlockStored` is a run from a parent to an end; runs that continue each other are one
+ * tokens for conversations. Each `BlockStored` is a run from a parent to an end; runs that continue each other are one
  * prompt. Of all runs since the turn was sent, that one is the turn's whose end lies between its prompt and its answer, and
  * whose beginning is where the cached part ended:
  *

@@ -3,7 +3,7 @@
  * token ids of the whole conversation as its template renders it, and of the head alone once. One question at a time and
  * backend, the newest first, and never more than a fifth of the engine's time: its tokeniser also serves requests.
  *
- * Where an engine does not answer that (SGLang tokenises plain text only), or is not to be asked (`observe`), the tokens are
+ * Where an engine does not answer that (some tokenise plain text only), or is not to be asked (`observe`), the tokens are
  * taken from the blocks that it stored for the turn (run-log.ts); these know no heads, and nothing where turns look alike.
  *
  * A conversation is asked about again when more than `STALE_SHARE` of it is new, so what it costs stays proportional to
@@ -164,7 +164,7 @@ const TIMEOUT_MS = 10_000
 /** Asking takes at most a fifth of the time. */
 const REST_FACTOR = 4
 const OBSERVE_AFTER_MS = 100
-/** No such route, or not for messages: SGLang answers 400 or 422. */
+/** No such route, or not for messages. */
 const UNSUPPORTED = new Set(['400', '404', '405', '422', '501'])
 /** An engine without the route is asked again after this: it may have been replaced. */
 const UNSUPPORTED_MS = 10 * 60_000
