@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { Fingerprinter, type TurnFingerprint } from '../../src/fingerprint/fingerprinter.ts'
 import { FingerprintCache } from '../../src/fingerprint/fingerprint-cache.ts'
@@ -116,13 +118,14 @@ test('tool outputs and calls are read as what they are, and pictures say nothing
   assert.ok(!JSON.stringify(found).includes('ann@'))
 })
 
-test('a conversation costs less than 2 KB', (t) => {
-  if (globalThis.gc === undefined) return t.skip('needs --expose-gc')
+test('a conversation costs less than 2 KB', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
   const cache = new FingerprintCache({ fingerprinter, maxConversations: 5000, deadlineMs: 5, nowMs: () => 0 })
   const items = [says('user', 'book a flight to Boston on March 3rd'), says('assistant', 'done'), says('user', 'thanks')]
   cache.update('first', items)
   const used = (): number => {
-    globalThis.gc!()
+    collect()
     const { heapUsed, external } = process.memoryUsage()
     return heapUsed + external
   }
