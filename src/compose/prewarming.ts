@@ -80,8 +80,9 @@ export function buildPrewarming(parts: PrewarmingParts) {
         if (asked === null) return null
         const signal = new Cancellation()
         const hinted = { tenant: request.tenant, sessionId: request.sessionId, priority: PREWARM_PRIORITY }
-        const body = { ...asked.body, ...retentionHints(backend, hinted).fields }
-        void prefill({ ...asked, body, backend, requestId: newRequestId(), signal }, dispatchPorts).then((result) => {
+        const { fields, headers } = retentionHints(backend, hinted)
+        const body = { ...asked.body, ...fields }
+        void prefill({ ...asked, body, backend, requestId: newRequestId(), signal, headers }, dispatchPorts).then((result) => {
           if (signal.aborted) return
           if (result === null) handler.failed()
           else handler.done({ ...result.usage, ttftMs: result.ms })

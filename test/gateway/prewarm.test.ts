@@ -41,6 +41,17 @@ test('a conversation whose home is drained finds its prefix computed elsewhere, 
   assert.equal((await rule('drain'))['hits'], 1)
 })
 
+test('a proxy that keeps sessions together sees what is computed ahead in its session', { timeout: 30_000 }, async (t) => {
+  const { answer, ahead, drain, done, json, upstreams } = await conversation(t, { declared: { hints: { session_header: 'x-session-id' } } })
+  await drain()
+  await done('drain')
+  await json('/v1/responses', { model: 'm', input: 'And?', previous_response_id: answer.body['id'] })
+  const sessions = new Set(upstreams.flatMap(({ asked }) => asked.map(({ headers }) => String(headers['x-session-id']))))
+  assert.equal(ahead().length, 1)
+  assert.equal(sessions.size, 1)
+  assert.match([...sessions][0]!, /^[0-9a-f]{32}$/)
+})
+
 test('what is computed ahead is no turn: nothing is stored, no receipt, no turn is counted', { timeout: 30_000 }, async (t) => {
   const { url, drain, done } = await conversation(t)
   await drain()
