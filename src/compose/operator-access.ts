@@ -32,7 +32,7 @@ export type OperatorParts = {
 export function addOperatorRoutes(router: Router<Handler>, parts: OperatorParts): void {
   const { limits, connections, receipts, store, affinity, nowMs } = parts
   const { registry, others, ledger, engineLoad, metricsProbe, load } = parts.fleet
-  const { index, cacheReports, survivalOf, forecastOf } = parts.cache
+  const { index, pressure, cacheReports, survivalOf, forecastOf } = parts.cache
   const { eventsWatch } = parts.kvEvents
   operatorRoutes(router, {
     list: () => registry.list(),
@@ -50,6 +50,7 @@ export function addOperatorRoutes(router: Router<Handler>, parts: OperatorParts)
       registry.remove(id)
       engineLoad.forget(known)
       index.clearBackend(known.index)
+      pressure.cleared(known.index)
       cacheReports.emptied(known.index)
       void connections.forget(id)
       return true

@@ -70,6 +70,16 @@ test('backends are added and removed while turns run', LIMIT, async (t) => {
   assert.equal((await gateway.json('/v1/responses', { model: 'other', input: 'x' })).status, 200)
 })
 
+test('what a removed backend held is not foreseen to be there', LIMIT, async (t) => {
+  const gateway = await harness(t)
+  const answer = await gateway.json('/v1/responses', { model: 'm', input: 'Harbours, maps and tides. '.repeat(50) })
+  const forecast = async (): Promise<JsonObject> =>
+    (await gateway.json(`/homing/v1/responses/${String(answer.body['id'])}/decision`)).body['forecast'] as JsonObject
+  assert.ok(Number((await forecast())['resident_now']) > 0)
+  await fetch(`${gateway.url}/homing/v1/backends/${answer.headers.get('x-homing-backend')}`, { method: 'DELETE' })
+  assert.deepEqual([(await forecast())['resident_now'], (await forecast())['resident_at_return']], [0, 0])
+})
+
 test('a backend that fails turn after turn is left alone, and tried again when it has recovered', LIMIT, async (t) => {
   const gateway = await harness(t)
   const [bad] = gateway.upstreams as [ScriptedUpstream, ScriptedUpstream]
