@@ -105,6 +105,12 @@ export class PrewarmAccount {
   /** A turn goes to a backend now. True where something was computed there for it. */
   dispatched(chain: BlockChain, backendIndex: number): boolean {
     const warm = this.#warm[backendIndex]
+    // What was found for it at a backend that failed may still be read by another turn.
+    const before = this.#taken.get(chain)
+    if (before !== undefined) {
+      this.#taken.delete(chain)
+      this.#giveBack(before)
+    }
     if (warm === undefined || warm.length === 0) return false
     this.expire()
     let at = -1
@@ -113,7 +119,11 @@ export class PrewarmAccount {
     if (at < 0) return false
     const [entry] = warm.splice(at, 1)
     this.#taken.set(chain, entry!)
-    if (this.#taken.size > MAX_TAKEN) this.#taken.delete(this.#taken.keys().next().value!)
+    if (this.#taken.size > MAX_TAKEN) {
+      const [oldest, unread] = this.#taken.entries().next().value!
+      this.#taken.delete(oldest)
+      this.#giveBack(unread)
+    }
     return true
   }
 
@@ -123,7 +133,7 @@ export class PrewarmAccount {
     if (entry === undefined) return false
     this.#taken.delete(outcome.promptChain)
     if (entry.backendIndex !== outcome.backend.index || outcome.ttftMs === null) {
-      this.#warm[entry.backendIndex]!.push(entry) // it was not read after all
+      this.#giveBack(entry)
       return false
     }
     const cached = (outcome.usage?.cachedTokens ?? outcome.expectedCachedTokens) - (outcome.preparedTokens ?? 0)
@@ -161,6 +171,13 @@ export class PrewarmAccount {
       return [rule, { on, trials, hits, wasted, spentTokens, savedTokens, spentSeconds, savedSeconds }]
     })
     return Object.fromEntries(shown) as Record<PrewarmRule, RuleAccount>
+  }
+
+  /** It was not read after all. The oldest stands first, so that it expires in time. */
+  #giveBack(entry: Entry): void {
+    const warm = this.#warm[entry.backendIndex]!
+    warm.splice(warm.findLastIndex(({ atMs }) => atMs <= entry.atMs) + 1, 0, entry)
+    if (warm.length > MAX_PER_BACKEND) this.#waste(warm.shift()!)
   }
 
   #waste(entry: Entry): void {

@@ -64,6 +64,36 @@ test('a turn that was never read leaves it for the next', () => {
   assert.equal(turn('a', 1200), true)
 })
 
+test('what a turn left unread expires with its own age, though others came after it', () => {
+  const { clock, account, warm, turn } = lab()
+  warm('a')
+  clock.ms = 300_000
+  warm('b')
+  turn('a', null, 0, { ttftMs: null, status: 'cancelled', usage: null })
+  clock.ms = 600_001
+  account.expire()
+  assert.equal(account.rules.drain.wasted, 1)
+  assert.equal(turn('b', 1200), true)
+})
+
+test('a turn that fails over leaves what it found first to the next one, and every trial is judged', () => {
+  const { clock, account, warm } = lab()
+  const chain = chainOf([...words('a', 10), ...words('a more', 3)])
+  warm('a', 1000, 0)
+  warm('a', 1000, 1)
+  const outcome = (backend: number): Outcome => ({
+    backend: backends[backend]!, model: 'm', tenant: 't', sessionId: 'a', status: 'completed', promptChain: chain, fullChain: chain,
+    expectedCachedTokens: 1200, expectedPromptTokens: 1500, ttftMs: 100, decodeMs: 10, inFlightAtDispatch: 0, queuedTokensAtDispatch: 0,
+    usage: { promptTokens: 1500, cachedTokens: 1200, outputTokens: 5, reasoningTokens: null },
+  })
+  assert.deepEqual([account.dispatched(chain, 0), account.dispatched(chain, 1)], [true, true])
+  assert.equal(account.settle(outcome(1)), true)
+  assert.deepEqual([account.rules.drain.hits, account.rules.drain.wasted], [1, 0])
+  clock.ms = 600_001
+  account.expire()
+  assert.deepEqual([account.rules.drain.trials, account.rules.drain.hits, account.rules.drain.wasted], [2, 1, 1])
+})
+
 test('parts of one prefix are one trial, and count together', () => {
   const { account, warm, turn } = lab()
   warm('a', 400)
