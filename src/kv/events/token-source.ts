@@ -86,15 +86,22 @@ export class TokenSource {
     after(OBSERVE_AFTER_MS, () => {
       const { dispatchedAtMs, ...counts } = seen
       this.counts.observed++
-      void observe(backend.index, { ageMs: nowMs() - dispatchedAtMs, ...counts }).then(({ states, tokens }) => {
-        const served = backend.models.get(model)?.served
-        if (states === null || served === undefined) this.counts.failed++
-        else this.#know(question, served, tokens, states)
-      })
+      observe(backend.index, { ageMs: nowMs() - dispatchedAtMs, ...counts })
+        .then(({ states, tokens }) => {
+          const served = backend.models.get(model)?.served
+          if (states === null || served === undefined) this.counts.failed++
+          else this.#know(question, served, tokens, states)
+        })
+        .catch(() => this.counts.failed++)
     })
   }
 
   #know(question: TokenQuestion, served: string, tokens: number, states: Uint32Array): void {
+    // No text has no tokens: an engine that says so did not understand the question.
+    if (tokens === 0) {
+      this.counts.failed++
+      return
+    }
     this.counts.known++
     const anchor = this.#ports.anchors.add(question.chain, { model: question.model, served, tokens, states })
     if (anchor !== null) question.known(anchor)
@@ -109,39 +116,51 @@ export class TokenSource {
     this.#ports.after(0, () => void this.#run(line, question))
   }
 
+  /** Whatever goes wrong with one question, rendering it included, is a failure of that one: the line goes on. */
   async #run(line: Line, question: TokenQuestion): Promise<void> {
-    const { tokenize, nowMs, after } = this.#ports
+    let tookMs = 0
+    try {
+      tookMs = await this.#put(line, question)
+    } catch {
+      this.counts.failed++
+    }
+    this.#ports.after(REST_FACTOR * tookMs, () => {
+      line.busy = false
+      this.#next(line)
+    })
+  }
+
+  /** How long the engine took, milliseconds. */
+  async #put(line: Line, question: TokenQuestion): Promise<number> {
+    const { tokenize, nowMs } = this.#ports
     const { backend, model, salt } = question
     const { config } = backend
     const served = backend.models.get(model)?.served
     const body = served === undefined ? null : question.body()
-    let tookMs = 0
-    if (served === undefined || body === null) this.counts.failed++
+    if (served === undefined || body === null) {
+      this.counts.failed++
+      return 0
+    }
+    this.counts.asked++
+    const startedMs = nowMs()
+    const { states, tokens, why } = await tokenize({
+      url: `${config.url}/tokenize`,
+      headers: config.key === null ? config.headers : { ...config.headers, authorization: `Bearer ${config.key}` },
+      ca: config.ca,
+      body,
+      salt,
+      timeoutMs: TIMEOUT_MS,
+    })
+    const tookMs = nowMs() - startedMs
+    if (states !== null) this.#know(question, served, tokens, states)
     else {
-      this.counts.asked++
-      const startedMs = nowMs()
-      const { states, tokens, why } = await tokenize({
-        url: `${config.url}/tokenize`,
-        headers: config.key === null ? config.headers : { ...config.headers, authorization: `Bearer ${config.key}` },
-        ca: config.ca,
-        body,
-        salt,
-        timeoutMs: TIMEOUT_MS,
-      })
-      tookMs = nowMs() - startedMs
-      if (states !== null) this.#know(question, served, tokens, states)
-      else {
-        this.counts.failed++
-        if (why !== null && UNSUPPORTED.has(why)) {
-          line.notBeforeMs = nowMs() + UNSUPPORTED_MS
-          this.#observe(question)
-        }
+      this.counts.failed++
+      if (why !== null && UNSUPPORTED.has(why)) {
+        line.notBeforeMs = nowMs() + UNSUPPORTED_MS
+        this.#observe(question)
       }
     }
-    after(REST_FACTOR * tookMs, () => {
-      line.busy = false
-      this.#next(line)
-    })
+    return tookMs
   }
 
   #line(backend: number): Line {

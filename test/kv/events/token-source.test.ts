@@ -12,7 +12,7 @@ import { backendAt } from '../../schedule/fixture.ts'
 const KNOWN: TokenizeResult = { states: new Uint32Array(40), tokens: 320, why: null }
 
 /** A clock that stands still until it is moved, and engines that answer when they are told to. */
-function setup(tokenize: 'auto' | 'observe' | 'off' = 'auto') {
+function setup(tokenize: 'auto' | 'observe' | 'off' = 'auto', bodyOf = (text: string): string => text) {
   let nowMs = 0
   let timers: { readonly atMs: number; readonly task: () => void }[] = []
   const asked: { readonly request: TokenizeRequest; readonly answer: (result: TokenizeResult) => void }[] = []
@@ -44,7 +44,7 @@ function setup(tokenize: 'auto' | 'observe' | 'off' = 'auto') {
   const known: string[] = []
   const ask = (text: string) =>
     source.ask({
-      chain: PrefixChain.root('t', 'm').extend(text), model: 'm', backend, salt: null, body: () => text,
+      chain: PrefixChain.root('t', 'm').extend(text), model: 'm', backend, salt: null, body: () => bodyOf(text),
       seen: { dispatchedAtMs: nowMs, promptTokens: 10, cachedTokens: 0, outputTokens: 1 }, known: () => known.push(text),
     })
   const advance = async (ms: number): Promise<void> => {
@@ -133,6 +133,28 @@ describe('tokens of answered conversations', () => {
     off.ask(text('a'))
     await off.advance(1000)
     assert.deepEqual([off.asked.length, off.observed.length], [0, 0])
+  })
+
+  it('that cannot even be asked for are counted, and the next question goes on', async () => {
+    const { ask, asked, advance, source } = setup('auto', (text) => {
+      if (text.startsWith('broken')) throw new TypeError('no such item')
+      return text
+    })
+    ask(text('broken'))
+    ask(text('a'))
+    await advance(0)
+    await advance(0)
+    assert.equal(source.counts.failed, 1)
+    assert.deepEqual(asked.map(({ request }) => request.body), [text('a')])
+  })
+
+  it('are not known where the engine tells of none', async () => {
+    const { ask, asked, advance, source, anchors, known } = setup()
+    ask(text('a'))
+    await advance(0)
+    asked[0]!.answer({ states: new Uint32Array(0), tokens: 0, why: null })
+    await advance(0)
+    assert.deepEqual([source.counts.known, source.counts.failed, anchors.size, known.length], [0, 1, 0, 0])
   })
 
   it('that do not come are counted, and the next question goes on', async () => {
