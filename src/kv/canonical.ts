@@ -3,9 +3,12 @@
  *
  * Ids, statuses and annotations never reach an engine's template, so they are left out; `developer` is `system`;
  * the arguments of a call are compared as JSON without its white space, because several clients re-serialise them on
- * replay. Each piece starts with a record separator and its kind, so that no two different lists of items run together.
- * The text is only hashed, never kept and never sent.
+ * replay. A picture that is sent as data stands as its digest: the length of its base64 says nothing of its tokens, and
+ * counted as text it would make estimates of a prompt's length, and the parts it is cut into, many times wrong. Each piece
+ * starts with a record separator and its kind, so that no two different lists of items run together. The text is only hashed,
+ * never kept and never sent.
  */
+import { createHash } from 'node:crypto'
 import type { ConversationItem } from '../model/item.ts'
 import { isObject, type JsonObject, type JsonValue } from '../model/json.ts'
 
@@ -56,8 +59,11 @@ function canonicalContent(content: JsonValue | undefined): string {
   return text
 }
 
-const imageUrl = (value: JsonValue): string =>
-  typeof value === 'string' ? value : isObject(value) && typeof value['url'] === 'string' ? value['url'] : ''
+function imageUrl(value: JsonValue): string {
+  const url = isObject(value) ? value['url'] : value
+  if (typeof url !== 'string') return ''
+  return url.startsWith('data:') ? createHash('sha256').update(url).digest('base64url') : url
+}
 
 function canonicalArguments(value: JsonValue | undefined): string {
   if (typeof value !== 'string') return JSON.stringify(value) ?? ''

@@ -108,15 +108,21 @@ function cutText(text: string, characters: number): string {
 const isAssistant = (item: JsonValue): boolean =>
   isObject(item) && (item['role'] === 'assistant' || item['type'] === 'function_call' || item['type'] === 'reasoning')
 
-/** Characters of text anywhere inside; keys and punctuation are nearly the same share of every prompt. */
+/**
+ * Characters of text anywhere inside; keys and punctuation are nearly the same share of every prompt. Pictures count as
+ * nothing, and in the length of a chain, of which `share` is a share, as next to nothing (kv/canonical.ts).
+ */
 function textLength(value: JsonValue | undefined): number {
   if (typeof value === 'string') return value.length
   if (Array.isArray(value)) return value.reduce((sum: number, part) => sum + textLength(part as JsonValue), 0)
-  if (!isObject(value)) return 0
+  if (!isObject(value) || (typeof value['type'] === 'string' && NO_TEXT.has(value['type']))) return 0
   let sum = 0
   for (const key in value) sum += textLength(value[key])
   return sum
 }
+
+/** Pictures, as Chat and Responses name them. */
+const NO_TEXT: ReadonlySet<string> = new Set(['image_url', 'input_image'])
 
 /** A cut may fall short by this share of the wanted part to end behind a question. */
 const NEAR = 0.25

@@ -40,7 +40,7 @@ describe('The beginning of a prompt', () => {
     const call = { role: 'assistant', content: null, tool_calls: [{ function: { name: 'f', arguments: 'x'.repeat(500) } }] }
     const history = [message('user', 'q'.repeat(300)), call, { role: 'tool', tool_call_id: 'c', content: 't'.repeat(300) }]
     assert.deepEqual(messagesOf(promptStart({ messages: history }, 'chat', 0.5)), history.slice(0, 1))
-    const picture = { role: 'user', content: [{ type: 'text', text: 'a'.repeat(100) }, { type: 'image_url', image_url: { url: 'data:x' + 'y'.repeat(500) } }] }
+    const picture = { role: 'user', content: [{ type: 'text', text: 'a'.repeat(100) }, { type: 'image_url', image_url: { url: 'data:x' } }, { type: 'text', text: 'b'.repeat(500) }] }
     assert.deepEqual(messagesOf(promptStart({ messages: [picture] }, 'chat', 0.5)), [{ role: 'user', content: [picture.content[0]] }])
   })
 
@@ -60,6 +60,22 @@ describe('The beginning of a prompt', () => {
     const kept = promptStart({ input: items, instructions: 'i'.repeat(100) }, 'responses', 0.8)!['input'] as readonly JsonObject[]
     assert.deepEqual(kept.slice(0, 2), items.slice(0, 2))
     assert.match(kept[2]!['output'] as string, /^o{200,399}$/)
+  })
+
+  it('counts pictures as nothing: the cut is a share of the text', () => {
+    const url = `data:image/png;base64,${'y'.repeat(100_000)}`
+    for (const picture of [{ type: 'image_url', image_url: { url } }, { type: 'input_image', image_url: url }]) {
+      const history = [
+        { role: 'user', content: [{ type: 'text', text: 'q'.repeat(400) }, picture] },
+        message('user', 'r'.repeat(600)),
+        message('user', 's'.repeat(1000)),
+      ]
+      const half = promptStart({ messages: history }, 'chat', 0.5)
+      assert.deepEqual(messagesOf(half).slice(0, 1), history.slice(0, 1))
+      const { length } = messagesOf(half)[1]!['content'] as string
+      assert.ok(length > 500 && length <= 600, `${length}`)
+      assert.ok(JSON.stringify(promptStart({ messages: history }, 'chat', 0.1)).length < 1000, 'a tenth ends before the picture')
+    }
   })
 
   it('is nothing where there is nothing to cut', () => {
