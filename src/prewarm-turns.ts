@@ -89,7 +89,7 @@ export class PrewarmTurns {
     const calls = output.some(({ type }) => type === 'function_call' || type === 'custom_tool_call')
     const prompt = promptOf(turn, output, request.protocol)
     const conversation = { key: keyOf(turn), request: this.#next(request, chain, home), prompt, home }
-    foresight.ended(conversation, calls ? 'tool' : 'human', calls ? 0 : this.#droppedTokens(turn, output))
+    foresight.ended(conversation, calls ? 'tool' : 'person', calls ? 0 : this.#droppedTokens(turn, output))
   }
 
   /** True where the turn found what was computed ahead for it. */

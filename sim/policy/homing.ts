@@ -222,7 +222,7 @@ const build = (context: RouterContext, options: HomingOptions): Router => {
   const ahead =
     prewarmTokensPerMinute === 0
       ? null
-      : prewarming({ context, backends, scheduler, index: blockIndex, ledger, latency, after, tokensPerMinute: prewarmTokensPerMinute })
+      : prewarming({ context, backends, scheduler, index: blockIndex, ledger, latency, gaps: pressure.gaps, after, tokensPerMinute: prewarmTokensPerMinute })
   const placed = new Map<SimulatedRequest, Placed>()
   const homes = new Map<number, number>()
   let placing = 0
@@ -344,6 +344,7 @@ const build = (context: RouterContext, options: HomingOptions): Router => {
                 reasoningTokens: null,
               }
             : null,
+        awaits: request.endsInCall === true ? 'tool' : 'person',
         ttftMs: answered ? turn.firstTokenAtMs - turn.dispatchedAtMs : null,
         decodeMs: answered ? nowMs() - turn.firstTokenAtMs : null,
         inFlightAtDispatch: turn.inFlightAtDispatch,

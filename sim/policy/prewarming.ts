@@ -12,8 +12,7 @@ import type { Ledger } from '../../src/fleet/ledger.ts'
 import type { LatencyPort } from '../../src/schedule/ports.ts'
 import type { Scheduler } from '../../src/schedule/scheduler.ts'
 import { PrewarmAccount } from '../../src/upstream/prewarm-account.ts'
-import { Foresight } from '../../src/upstream/prewarm-foresight.ts'
-import { ReturnGaps } from '../../src/upstream/return-gaps.ts'
+import { Foresight, type GapsPort } from '../../src/upstream/prewarm-foresight.ts'
 import { Prewarmer } from '../../src/upstream/prewarm.ts'
 import type { SimulatedRequest } from '../request.ts'
 import type { RouterContext } from './policy.ts'
@@ -25,6 +24,7 @@ export type PrewarmingParts = {
   readonly index: BlockIndex
   readonly ledger: Ledger
   readonly latency: LatencyPort
+  readonly gaps: GapsPort
   readonly after: (ms: number, callback: () => void) => () => void
   readonly tokensPerMinute: number
 }
@@ -70,7 +70,7 @@ export const prewarming = (parts: PrewarmingParts): Prewarming => {
   const foresight = new Foresight<SimulatedRequest>(
     {
       wish: (wish) => prewarmer.wish(wish),
-      gaps: new ReturnGaps(),
+      gaps: parts.gaps,
       nowMs,
       rank: (request) => {
         try {
@@ -104,7 +104,7 @@ export const prewarming = (parts: PrewarmingParts): Prewarming => {
       const home = outcome.backend
       if (outcome.status !== 'completed') return foresight.dropped(key)
       const request = expected(scheduling, outcome.fullChain, home)
-      foresight.ended({ key, request, prompt, home }, prompt.endsInCall === true ? 'tool' : 'human', 0)
+      foresight.ended({ key, request, prompt, home }, prompt.endsInCall === true ? 'tool' : 'person', 0)
     },
     changed: (backend) => {
       if (backend.healthy && !backend.draining) return

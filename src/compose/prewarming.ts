@@ -19,7 +19,6 @@ import { Foresight } from '../upstream/prewarm-foresight.ts'
 import { prewarmRequest, type PrewarmPrompt } from '../upstream/prewarm-request.ts'
 import { Prewarmer } from '../upstream/prewarm.ts'
 import { PREWARM_PRIORITY, retentionHints } from '../upstream/retention-hints.ts'
-import { ReturnGaps } from '../upstream/return-gaps.ts'
 import type { CacheKnowledge } from './cache.ts'
 import type { Fleet } from './fleet.ts'
 
@@ -50,7 +49,7 @@ export type Prewarming = ReturnType<typeof buildPrewarming>
 export function buildPrewarming(parts: PrewarmingParts) {
   const { tenants, scheduler, latency, charactersPerToken, dispatchPorts, newRequestId, nowMs, wallMs, log, fallback } = parts
   const { registry, ledger } = parts.fleet
-  const { index } = parts.cache
+  const { index, pressure } = parts.cache
   const unwarmedTenants = new Set(tenants.filter((tenant) => !tenant.prewarm).map((tenant) => tenant.id))
   const prewarmAccount = new PrewarmAccount({
     nowMs,
@@ -118,7 +117,7 @@ export function buildPrewarming(parts: PrewarmingParts) {
     {
       wish: (wish) => prewarmer.wish(wish),
       rank: (request) => rankOrNull(scheduler, request),
-      gaps: new ReturnGaps(),
+      gaps: pressure.gaps,
       nowMs,
     },
     { maxConversations: BOUNDS.foreseenConversations, maxCharacters: BOUNDS.foreseenCharacters },

@@ -69,7 +69,8 @@ export class Pressure {
   readonly #conversations = new Map<string, Residence>()
   readonly #backends: BackendPressure[] = []
   readonly #everywhere = new SurvivalCurve()
-  readonly #gaps: ReturnGaps
+  /** When conversations come back, learned over all that were answered. */
+  readonly gaps: ReturnGaps
   readonly #scores = { weight: 0, brier: 0, resident: 0, observations: 0 }
   #evicted = 0
 
@@ -77,14 +78,14 @@ export class Pressure {
     this.#index = options.index
     this.#nowMs = options.nowMs
     this.#maxConversations = options.maxConversations
-    this.#gaps = new ReturnGaps(options.nowMs)
+    this.gaps = new ReturnGaps(options.nowMs)
   }
 
   /** The conversation's turn goes to a backend now. Where that is its last one, the answer will be an observation. */
   returned(conversation: string, chain: BlockChain, backendIndex: number): Return | null {
     const left = this.#conversations.get(conversation)
     if (left === undefined) return null
-    this.#gaps.end(left.gap)
+    this.gaps.end(left.gap)
     if (left.backendIndex !== backendIndex) return null
     // Once: what is sent after this finds what this brings.
     this.#conversations.delete(conversation)
@@ -113,7 +114,7 @@ export class Pressure {
   answered(conversation: string, chain: BlockChain, backendIndex: number, kind: GapKind): void {
     if (chain.length === 0) return
     const before = this.#conversations.get(conversation)
-    if (before !== undefined) this.#gaps.end(before.gap)
+    if (before !== undefined) this.gaps.end(before.gap)
     const clock = this.#index.clock(backendIndex)
     this.#backend(backendIndex).rate.observe(clock, this.#nowMs())
     this.#conversations.delete(conversation)
@@ -125,7 +126,7 @@ export class Pressure {
       low: chain.hashes[2 * chain.length - 2]!,
       high: chain.hashes[2 * chain.length - 1]!,
       kind,
-      gap: this.#gaps.begin(kind),
+      gap: this.gaps.begin(kind),
     })
     if (this.#conversations.size <= this.#maxConversations) return
     this.#conversations.delete(this.#conversations.keys().next().value!)
@@ -156,11 +157,11 @@ export class Pressure {
     const nowMs = this.#nowMs()
     const elapsedMs = nowMs - left.gap.startMs
     const age = this.#index.clock(left.backendIndex) - left.clock
-    const returns = this.#gaps.returns(left.kind, elapsedMs, HORIZON_MS)
+    const returns = this.gaps.returns(left.kind, elapsedMs, HORIZON_MS)
     let resident = 0
     let known = 0
     for (let fromMs = 0, toMs = FIRST_STEP_MS; fromMs < HORIZON_MS; fromMs = toMs, toMs *= 2) {
-      const share = this.#gaps.returns(left.kind, elapsedMs, toMs) - known
+      const share = this.gaps.returns(left.kind, elapsedMs, toMs) - known
       known += share
       const stored = (backend.rate.blocksPerSecond * (fromMs + toMs)) / 2000
       resident += share * this.#tailShare(left, age + stored)
@@ -170,7 +171,7 @@ export class Pressure {
       now: this.#tailShare(left, age),
       uncertainty: backend.curve.uncertainty(age),
       returns,
-      expectedReturnMs: this.#gaps.expectedReturnMs(left.kind, elapsedMs),
+      expectedReturnMs: this.gaps.expectedReturnMs(left.kind, elapsedMs),
       atReturn: known > 0 ? resident / known : 0,
     }
   }
@@ -191,7 +192,7 @@ export class Pressure {
 
   /** Probability that a conversation which has been silent for so long comes back within a minute. */
   returnsSoon(elapsedMs: number): number {
-    return this.#gaps.returns('person', elapsedMs, SOON_MS)
+    return this.gaps.returns('person', elapsedMs, SOON_MS)
   }
 
   /** Mean squared error of predicted residency over recent turns; null before the first. */
@@ -207,7 +208,7 @@ export class Pressure {
   }
 
   get evictions(): { readonly size: number; readonly gaps: number } {
-    return { size: this.#evicted, gaps: this.#gaps.evicted }
+    return { size: this.#evicted, gaps: this.gaps.evicted }
   }
 
   #tailShare(left: Residence, age: number): number {

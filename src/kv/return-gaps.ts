@@ -37,12 +37,13 @@ export class ReturnGaps {
 
   /** Probability that a conversation silent for `elapsedMs` returns within the next `withinMs`. */
   returns(kind: GapKind, elapsedMs: number, withinMs: number): number {
+    this.#read()
     let away = 1
     const until = elapsedMs + withinMs
     for (let bin = binOf(elapsedMs); bin < BINS && edge(bin) < until; bin++) {
       const from = Math.max(elapsedMs, edge(bin))
       const share = (Math.min(until, edge(bin + 1)) - from) / (edge(bin + 1) - edge(bin))
-      away *= (1 - this.#hazard(kind, bin)) ** share
+      if (share > 0) away *= (1 - this.#hazard(kind, bin)) ** share
     }
     return 1 - away
   }
@@ -51,9 +52,12 @@ export class ReturnGaps {
   expectedReturnMs(kind: GapKind, elapsedMs: number): number | null {
     const ever = this.returns(kind, elapsedMs, edge(BINS))
     if (ever < HARDLY) return null
+    let away = 1
     for (let bin = binOf(elapsedMs); bin < BINS; bin++) {
-      const within = edge(bin + 1) - elapsedMs
-      if (this.returns(kind, elapsedMs, within) >= ever / 2) return Math.max(0, within)
+      const from = Math.max(elapsedMs, edge(bin))
+      const share = (edge(bin + 1) - from) / (edge(bin + 1) - edge(bin))
+      if (share > 0) away *= (1 - this.#hazard(kind, bin)) ** share
+      if (1 - away >= ever / 2) return Math.max(0, edge(bin + 1) - elapsedMs)
     }
     return null
   }
@@ -68,16 +72,19 @@ export class ReturnGaps {
     return this.#kinds[kind].reached(0)
   }
 
-  #hazard(kind: GapKind, bin: number): number {
+  #read(): void {
     const now = this.#nowMs()
+    for (const name of KINDS) this.#kinds[name].read(now)
+  }
+
+  #hazard(kind: GapKind, bin: number): number {
     let reached = 0
     let ended = 0
     for (const name of KINDS) {
-      this.#kinds[name].read(now)
       reached += this.#kinds[name].reached(bin)
       ended += this.#kinds[name].ended(bin)
     }
-    const pooled = (ended + LEAN * FIRST_HAZARD) / (reached + LEAN)
+    const pooled = (ended + LEAN * firstHazard(kind, bin)) / (reached + LEAN)
     return (this.#kinds[kind].ended(bin) + LEAN * pooled) / (this.#kinds[kind].reached(bin) + LEAN)
   }
 }
@@ -143,8 +150,11 @@ const MAX_OPEN = 65_536
 const MEMORY = 10_000
 /** A bin's own hazard weighs as much as the pooled one after so many gaps. */
 const LEAN = 10
-/** Before anything was seen, half of those away return in 5 of the 17 bins: between a tool's second and minutes. */
-const FIRST_HAZARD = 0.13
+/**
+ * Before anything was seen, half of those that return do so within seconds where a tool is awaited (median of agents: 2 s),
+ * and within two minutes where a person is (follow-up gaps of Mooncake's conversations: 123 s), who reads for 16 s at least.
+ */
+const firstHazard = (kind: GapKind, bin: number): number => (kind === 'person' && bin < 7 ? 0.02 : 0.13)
 /** Less than one in fifty comes back: nothing is worth keeping for them. */
 const HARDLY = 0.02
 

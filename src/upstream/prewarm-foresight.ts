@@ -8,8 +8,8 @@
  *              prompt goes on from before them, and what follows them is computed anew, at home
  *   shared     a prefix of several sessions is missing where the next new session would go
  *
- * When it comes back (`ReturnGaps`): after a tool call or after words, learned over everybody. Nothing is wished for a
- * conversation that is more likely gone than coming.
+ * When it comes back, after a tool call or after words, others have learned over everybody (`GapsPort`). Nothing is wished
+ * for a conversation that hardly comes back (`LIKELY`) while what is computed now still counts (`LIFE_MS`).
  *
  * Kept: the last turn of at most `maxConversations`, and at most `maxCharacters` of prompts (which they share with the
  * lineage cache where that still has them); the least recently seen leaves first (`evicted`).
@@ -18,7 +18,17 @@ import type { Backend } from '../model/backend.ts'
 import type { Decision, SchedulingRequest } from '../model/decision.ts'
 import { LIFE_MS, type PrewarmRule } from './prewarm-account.ts'
 import type { Wish } from './prewarm.ts'
-import type { Gap, ReturnGaps } from './return-gaps.ts'
+
+/** What is awaited: the output of a tool, or a person. */
+export type Gap = 'tool' | 'person'
+
+/** How long conversations stay away. */
+export type GapsPort = {
+  /** Probability that one which has been silent for `elapsedMs` comes back within the next `withinMs`. */
+  returns(gap: Gap, elapsedMs: number, withinMs: number): number
+  /** Time from now at which half of those that come back at all have; null where hardly any does. */
+  expectedReturnMs(gap: Gap, elapsedMs: number): number | null
+}
 
 /** A turn as far as it is known, as the one that follows it would begin. */
 export type Conversation<Prompt> = {
@@ -32,7 +42,7 @@ export type ForesightPorts<Prompt> = {
   readonly wish: (wish: Wish<Prompt>) => void
   /** Where such a turn would go now; null where it can go nowhere. */
   readonly rank: (request: SchedulingRequest) => Decision | null
-  readonly gaps: ReturnGaps
+  readonly gaps: GapsPort
   readonly nowMs: () => number
 }
 
@@ -62,10 +72,7 @@ export class Foresight<Prompt> {
 
   /** A turn is sent to `home`; `queuedSeconds` of work stand before it there. */
   began(conversation: Conversation<Prompt>, queuedSeconds: number): void {
-    const before = this.#known.get(conversation.key)
     const now = this.#ports.nowMs()
-    if (before !== undefined && before.gap !== null)
-      this.#ports.gaps.returned(before.gap, (now - before.sinceMs) / 1000)
     this.#keep({ ...conversation, gap: null, sinceMs: now })
     if (queuedSeconds > OVERLOAD_SECONDS) this.#overloaded(conversation.home, queuedSeconds, now)
   }
@@ -83,7 +90,7 @@ export class Foresight<Prompt> {
     const much = missing > AT_HOME * conversation.request.promptTokens
     if (gap === 'tool' && much) return this.#wishFor(known, 'tool')
     if (next.backend !== home && much) return this.#wishFor(known, 'overload')
-    if (gap === 'human' && droppedTokens >= LEAST_DROPPED_TOKENS) this.#wishFor(known, 'reasoning', home)
+    if (gap === 'person' && droppedTokens >= LEAST_DROPPED_TOKENS) this.#wishFor(known, 'reasoning', home)
   }
 
   /** It failed, or its client left: nothing follows from it. */
@@ -129,26 +136,33 @@ export class Foresight<Prompt> {
 
   #wishFor(known: Known<Prompt>, rule: PrewarmRule, at: Backend | null = null): void {
     const { key, request, prompt } = known
-    const [expectedAtMs, untilMs] = [this.#expectedAtMs(known), this.#goneAtMs(known)]
+    const [expectedAtMs, untilMs] = [this.#expectedAtMs(known), this.#untilMs(known)]
     this.#ports.wish({ rule, key, request, prompt, at, expectedAtMs, untilMs })
   }
 
   /** While a turn still runs, it and the gap after it lie ahead. */
   #expectedAtMs({ gap, sinceMs }: Known<Prompt>): number {
-    const { gaps, nowMs } = this.#ports
-    if (gap === null) return nowMs() + 1000 * (RUNNING_SECONDS + gaps.expectedSeconds('tool'))
-    const expectedMs = sinceMs + 1000 * gaps.expectedSeconds(gap)
-    // whoever is late will be about as long again: gaps have long tails
-    return expectedMs >= nowMs() ? expectedMs : 2 * nowMs() - sinceMs
+    const { gaps } = this.#ports
+    const now = this.#ports.nowMs()
+    const [runningMs, awayMs] = gap === null ? [RUNNING_MS, 0] : [0, now - sinceMs]
+    return now + runningMs + (gaps.expectedReturnMs(gap ?? 'tool', awayMs) ?? LIFE_MS)
   }
 
-  #goneAtMs({ gap, sinceMs }: Known<Prompt>): number {
-    return sinceMs + 1000 * this.#ports.gaps.goneAfterSeconds(gap ?? 'human')
+  /** When it is given up, unless it has come: away for so long, it would not be likely to come any more. */
+  #untilMs(known: Known<Prompt>): number {
+    const now = this.#ports.nowMs()
+    if (known.gap === null) return now + LIFE_MS
+    let awayMs = Math.max(LEAST_AWAY_MS, now - known.sinceMs)
+    while (awayMs < LIFE_MS && this.#isLikelyAfter(known.gap, awayMs)) awayMs *= 2
+    return known.sinceMs + Math.min(LIFE_MS, awayMs)
   }
 
   #isLikely({ gap, sinceMs }: Known<Prompt>): boolean {
-    const { gaps, nowMs } = this.#ports
-    return gap === null || gaps.probability(gap, (nowMs() - sinceMs) / 1000) >= LIKELY
+    return gap === null || this.#isLikelyAfter(gap, this.#ports.nowMs() - sinceMs)
+  }
+
+  #isLikelyAfter(gap: Gap, awayMs: number): boolean {
+    return awayMs < LIFE_MS && this.#ports.gaps.returns(gap, awayMs, LIFE_MS) >= LIKELY
   }
 
   #keep(known: Known<Prompt>): void {
@@ -158,10 +172,10 @@ export class Foresight<Prompt> {
     this.#characters += known.request.chain.totalCharacters
     const now = this.#ports.nowMs()
     for (const oldest of this.#known.values()) {
-      const gone = oldest.gap !== null && now > this.#goneAtMs(oldest)
-      if (gone) this.#ports.gaps.gone(oldest.gap)
-      else if (this.#known.size <= this.#maxConversations && this.#characters <= this.#maxCharacters) break
-      else this.evicted++
+      const gone = oldest.gap !== null && now > oldest.sinceMs + LIFE_MS
+      const fits = this.#known.size <= this.#maxConversations && this.#characters <= this.#maxCharacters
+      if (!gone && fits) break
+      if (!gone) this.evicted++
       this.#forget(oldest)
     }
   }
@@ -174,10 +188,15 @@ export class Foresight<Prompt> {
 
 const isThere = (backend: Backend): boolean => backend.healthy && !backend.draining
 
-/** More likely than not: with the worth of a saved second that `PrewarmAccount` takes, a wish pays from a third on. */
-const LIKELY = 0.5
+/**
+ * One in three comes back. `PrewarmAccount` asks for half of what a rule spends, of all its wishes together, and most of
+ * them are likelier than that. At one half first turns after a drain wait an eighth to a third longer (laboratory, two seeds).
+ */
+const LIKELY = 1 / 3
 /** An answer of 444 tokens at 20 ms each, the median of agents (docs/laboratory.md), half of it over. */
-const RUNNING_SECONDS = 4
+const RUNNING_MS = 4000
+/** The least life of a wish: the prefill of a long prompt takes 10 s, and another one may stand before it. */
+const LEAST_AWAY_MS = 30_000
 /** Missing less than this of the prompt is no reason: the turn adds as much itself. */
 const AT_HOME = 0.1
 const LEAST_DROPPED_TOKENS = 256

@@ -58,6 +58,31 @@ describe('ReturnGaps', () => {
     assert.ok(gaps.expectedReturnMs('person', 0)! > 30_000)
   })
 
+  it('expects whoever has been away long less and less where many do not return', () => {
+    const { gaps } = live((random) => (random() < 0.5 ? 60_000 * Math.exp(random() - 0.5) : null), 3000)
+    const at = [0, 30_000, 120_000, 300_000].map((elapsedMs) => gaps.returns('person', elapsedMs, 600_000))
+    assert.ok(at[0]! > 0.4 && at[0]! < 0.6, `${at}`)
+    assert.ok(at[2]! < 0.2 && at[3]! < 0.2, `${at}`)
+  })
+
+  it('expects half of those that return by the end of the bin in which half have', () => {
+    const { gaps } = live(() => 40_000, 1000)
+    assert.equal(gaps.expectedReturnMs('person', 0), 64_000)
+    assert.equal(gaps.expectedReturnMs('person', 20_000), 44_000)
+  })
+
+  it('expects tools within seconds and people within minutes before anything was learned', () => {
+    const gaps = new ReturnGaps(() => 0)
+    assert.equal(gaps.expectedReturnMs('tool', 0), 4000)
+    assert.equal(gaps.expectedReturnMs('person', 0), 128_000)
+  })
+
+  it('waits for nobody beyond its last bin', () => {
+    const gaps = new ReturnGaps(() => 0)
+    assert.equal(gaps.returns('person', 24 * 3_600_000, 600_000), 0)
+    assert.equal(gaps.expectedReturnMs('person', 24 * 3_600_000), null)
+  })
+
   it('is a probability that grows with time, before anything was learned too', () => {
     const gaps = new ReturnGaps(() => 0)
     let before = 0
