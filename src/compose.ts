@@ -26,6 +26,7 @@ import { systemAfter } from './fleet/timers.ts'
 import { createDoor } from './http/server.ts'
 import { TenantLimits } from './http/tenant-limits.ts'
 import { Tenants } from './http/tenants.ts'
+import { IdleQueue } from './idle-queue.ts'
 import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
@@ -62,6 +63,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const fallback = (what: string): void => metrics.fallback(what)
 
   // before the store is opened: a model or taxonomy that cannot be used refuses the start
+  const idle = new IdleQueue()
   const fingerprints = buildFingerprints(config.fingerprint, {
     modelPath: fingerprintAssetPath(),
     nowMs,
@@ -119,7 +121,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const receipts = new ReceiptBook(config.memory.receipts)
   const metrics = new Metrics(
     gaugesOf({
-      fleet, cache, kvEvents, exactness, conversations, fingerprints, scheduler, store, receipts, latency, outputLength, tenantLimits,
+      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, scheduler, store, receipts, latency, outputLength, tenantLimits,
       prewarming: () => prewarming,
     }),
   )
@@ -139,7 +141,7 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   const stages = buildStages({
     config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, charactersPerToken,
-    fingerprints, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
+    fingerprints, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
   // http

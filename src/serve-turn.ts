@@ -26,7 +26,7 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   sink.onClosed(() => abort.abort())
   const asked = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
-  const resolved = stages.fingerprint(asked)
+  const resolved = stages.fingerprint(asked, true)
   const request = stages.schedulingRequest(resolved)
   const charge = stages.charge(request)
   const run = new TurnRun({ turn: resolved, request, charge, sink, abort, stages })

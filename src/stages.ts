@@ -18,7 +18,9 @@ import type { IdPrefix } from './wire/response-assembly.ts'
 export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   /** Adds what the conversation is about. Degrades: the turn comes back as it was where that failed, which is counted. */
-  readonly fingerprint: (turn: ResolvedTurn) => ResolvedTurn
+  readonly fingerprint: (turn: ResolvedTurn, shortOnly: boolean) => ResolvedTurn
+  /** Runs it when the event loop has a moment; may never run it. */
+  readonly whenIdle: (task: () => void) => void
   /** What the scheduler is asked; token lengths are estimated here. */
   readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
   /** Takes what the turn is expected to need from its tenant's token budget. */

@@ -28,9 +28,10 @@ export type TurnRunParts = {
 }
 
 export class TurnRun {
-  readonly turn: ResolvedTurn
   readonly sink: ClientSink
   readonly stages: Stages
+  #turn: ResolvedTurn
+  #described: boolean
   readonly #request: SchedulingRequest
   readonly #charge: TurnRunParts['charge']
   readonly #abort: CancelSignal
@@ -41,12 +42,17 @@ export class TurnRun {
   #piecesTokens = 0
 
   constructor({ turn, request, charge, sink, abort, stages }: TurnRunParts) {
-    this.turn = turn
+    this.#turn = turn
+    this.#described = turn.fingerprint !== undefined
     this.sink = sink
     this.stages = stages
     this.#request = request
     this.#charge = charge
     this.#abort = abort
+  }
+
+  get turn(): ResolvedTurn {
+    return this.#turn
   }
 
   /** Null while nobody could be asked yet. */
@@ -82,6 +88,7 @@ export class TurnRun {
             begun = true
             this.#current = choice
             this.#loadAtDispatch = stages.load(choice.backend)
+            if (!this.#described) stages.whenIdle(() => this.#describe())
             return stages.begin(decision, choice, request, turn)
           },
         },
@@ -102,6 +109,7 @@ export class TurnRun {
 
   /** Closes the books of an attempt: ledger, budget, lineage, learning. Returns the receipt. */
   settle(result: DispatchResult, relay: Relay, id: string, storedId: string | null): Receipt {
+    this.#describe()
     const { turn, stages } = this
     const { choice } = result
     const decision = this.#decision!
@@ -178,6 +186,13 @@ export class TurnRun {
   close(): void {
     const computed = { promptTokens: this.#piecesTokens, cachedTokens: 0, outputTokens: 0 }
     this.#charge.settle(this.#abort.aborted ? computed : null)
+  }
+
+  /** What was too long to be read before the turn was sent. */
+  #describe(): void {
+    if (this.#described) return
+    this.#described = true
+    this.#turn = this.stages.fingerprint(this.#turn, false)
   }
 
   async #computePiece(backend: Backend, promptTokens: number, signal: CancelSignal | undefined) {

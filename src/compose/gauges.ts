@@ -10,6 +10,7 @@ import type { ReceiptBook } from '../receipt-book.ts'
 import type { Scheduler } from '../schedule/scheduler.ts'
 import type { CacheKnowledge } from './cache.ts'
 import type { Conversations } from './conversations.ts'
+import type { IdleQueue } from '../idle-queue.ts'
 import type { Fingerprints } from './fingerprints.ts'
 import type { Fleet } from './fleet.ts'
 import type { ExactKnowledge, KvEvents } from './kv-events.ts'
@@ -23,6 +24,7 @@ export type GaugeParts = {
   readonly scheduler: Scheduler
   readonly conversations: Conversations
   readonly fingerprints: Fingerprints
+  readonly idle: IdleQueue
   readonly store: ResponseStore
   readonly receipts: ReceiptBook
   readonly latency: LatencyModel
@@ -115,6 +117,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
     evictions: () => ({
       lineages_size: lineages.evictions.size,
       sessions_size: sessions.evictions.size,
+      idle_tasks_size: parts.idle.dropped,
       fingerprints_size: parts.fingerprints.counts()['evicted'] ?? 0,
       session_chains_size: sessionChains.evictions.size,
       cache_observations_size: cacheReports.evicted,

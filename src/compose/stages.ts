@@ -17,6 +17,7 @@ import { retentionHints } from '../upstream/retention-hints.ts'
 import { newResource } from '../wire/response-resource.ts'
 import type { CacheKnowledge } from './cache.ts'
 import type { Conversations } from './conversations.ts'
+import type { IdleQueue } from '../idle-queue.ts'
 import type { Fingerprints } from './fingerprints.ts'
 import type { Fleet } from './fleet.ts'
 import type { ExactKnowledge, KvEvents } from './kv-events.ts'
@@ -36,6 +37,7 @@ export type StageParts = {
   readonly receipts: ReceiptBook
   readonly charactersPerToken: CharactersPerToken
   readonly fingerprints: Fingerprints
+  readonly idle: IdleQueue
   readonly tenantLimits: TenantLimits
   readonly dispatchPorts: Stages['dispatch']
   readonly metrics: Metrics
@@ -61,6 +63,7 @@ export function buildStages(parts: StageParts): Stages {
   return {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     fingerprint: parts.fingerprints.add,
+    whenIdle: parts.idle.run,
     schedulingRequest: (turn) =>
       estimateRequest(
         turn,

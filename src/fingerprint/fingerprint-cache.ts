@@ -58,6 +58,18 @@ export class FingerprintCache {
     return this.#entries.size
   }
 
+  /** Whether what `update` would read is longer than so many characters. */
+  isLong(key: string, context: readonly ConversationItem[], characters: number): boolean {
+    const known = this.#entries.get(key)
+    const seen = known !== undefined && known.seen <= context.length && known.mark === markOf(context, known.seen) ? known.seen : 0
+    let length = 0
+    for (let at = Math.max(seen, context.length - MOST_ITEMS); at < context.length; at++) {
+      length += spokenItem(context[at]!)?.text.length ?? 0
+      if (length > characters) return true
+    }
+    return false
+  }
+
   /** `remember` false: a look that leaves no trace. Null when nothing was ever said. */
   update(key: string, context: readonly ConversationItem[], remember = true): SemanticFingerprint | null {
     const { fingerprinter, deadlineMs, nowMs } = this.#options

@@ -22,6 +22,14 @@ test('a receipt tells what the conversation was taken to be about, in numbers an
   assert.ok(!JSON.stringify(receipt).includes('ann@') && !JSON.stringify(receipt).includes('Python'))
 })
 
+test('a long prompt is read when it was sent, and its receipt tells the same', LIMIT, async (t) => {
+  const gateway = await harness(t, {})
+  const answered = await gateway.json('/v1/responses', { model: 'm', input: `${'def f(x): return x.y\n'.repeat(400)}${QUESTION}` })
+  const receipt = (await (await fetch(`${gateway.url}/homing/v1/responses/${String(answered.body['id'])}/decision`)).json()) as JsonObject
+  const note = receipt['fingerprint'] as JsonObject
+  assert.equal((note['topics'] as [string, number][])[0]![0], 'coding')
+})
+
 test('the route answers for a session that goes on, without moving it', LIMIT, async (t) => {
   const gateway = await harness(t, {})
   const first = await gateway.json('/v1/responses', { model: 'm', input: QUESTION })
