@@ -10,7 +10,7 @@ export async function answerChat(run: TurnRun): Promise<void> {
     turn,
     sink,
     (pending) => run.headers(pending),
-    () => run.preparedTokens,
+    () => run.foundTokens,
   )
   const patience = turn.stream ? beginPatience(relay, stages.streamCommitAfterMs) : NO_PATIENCE
   let result

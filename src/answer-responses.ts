@@ -11,7 +11,7 @@ import { recordOf } from './turn-record.ts'
 import { failoversOf, type TurnRun } from './turn-run.ts'
 import type { DispatchResult, Failover } from './upstream/dispatch.ts'
 import { ResponsesRelay } from './upstream/responses-relay.ts'
-import { lessCached } from './wire/usage-shape.ts'
+import { cachedAtMost } from './wire/usage-shape.ts'
 
 export async function answerResponses(run: TurnRun): Promise<void> {
   const { turn, sink, stages } = run
@@ -48,8 +48,8 @@ export async function answerResponses(run: TurnRun): Promise<void> {
     patience.stop()
   }
   let final = terminal['response'] as JsonObject
-  if (isObject(final['usage']) && run.preparedTokens > 0) {
-    final = { ...final, usage: lessCached(final['usage'], run.preparedTokens) }
+  if (isObject(final['usage']) && run.foundTokens < Infinity) {
+    final = { ...final, usage: cachedAtMost(final['usage'], run.foundTokens) }
   }
   let receipt =
     result === null

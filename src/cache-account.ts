@@ -32,13 +32,13 @@ export function accountOf(evidence: CacheEvidence): CacheAccount {
   const { decision, choice, finding } = evidence
   const promptTokens = evidence.promptTokens ?? decision.promptTokens
   let warmest = 0
-  for (const { expectedCachedTokens } of decision.ranked) warmest = Math.max(warmest, expectedCachedTokens)
+  for (const ranked of decision.ranked) warmest = Math.max(warmest, expectedOf(ranked, decision))
   const reusableTokens = Math.round(Math.min(promptTokens, Math.max(warmest, evidence.leftTokens)))
   const told = evidence.cachedTokens ?? finding?.cachedTokens ?? null
   const inferred = evidence.cachedTokens === null && told !== null
   if (told === null) return { why: 'not_told', reusableTokens, missedTokens: null, inferred }
-  const prepared = choice === decision.ranked[0] ? (decision.prepared?.tokens ?? 0) : 0
-  const cachedTokens = Math.max(0, told - prepared)
+  const prepared = choice === decision.ranked[0] ? decision.prepared : undefined
+  const cachedTokens = Math.min(told, prepared?.foundTokens ?? Infinity)
   const missed = Math.round(Math.max(0, reusableTokens - cachedTokens))
   const tolerance = Math.max(BLOCK_TOKENS, SHARE * promptTokens)
   const why = missed > tolerance ? causeOf(evidence, warmest, tolerance) : cachedTokens > 0 ? 'hit' : 'new'
@@ -51,13 +51,17 @@ function causeOf(evidence: CacheEvidence, warmest: number, tolerance: number): C
   if (change === 'model' || change === 'tools' || change === 'instructions' || change === 'history') return `${change}_changed`
   if (change === 'reasoning') return 'reasoning_dropped'
   if (evidence.failedOver) return 'home_unavailable'
-  if (choice.expectedCachedTokens < warmest - tolerance) return 'moved'
+  if (expectedOf(choice, decision) < warmest - tolerance) return 'moved'
   if (homeBackendId !== null && decision.filteredOut.some(({ backendId }) => backendId === homeBackendId)) return 'home_unavailable'
   if (finding?.finding === 'restarted' || finding?.homeCleared === true) return 'restarted'
   if (finding?.finding === 'answerLost' || finding?.finding === 'drifted')
     return change === 'reasoned' ? 'reasoning_dropped' : 'rendered_differently'
   return 'evicted'
 }
+
+/** Without what was computed there for this very turn: that was not there to be reused. */
+const expectedOf = (ranked: RankedBackend, { ranked: [first], prepared }: Decision): number =>
+  (ranked === first ? prepared?.expectedTokens : undefined) ?? ranked.expectedCachedTokens
 
 /** Engines cache whole blocks (16 to 128 tokens) and always compute one token. */
 const BLOCK_TOKENS = 128

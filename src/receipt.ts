@@ -61,7 +61,7 @@ export function writeReceipt(
     promptTokens: { expected: Math.round(decision.promptTokens), actual: usage?.promptTokens ?? null },
     cachedTokens: {
       expected: Math.round(expectedCached(decision, choice)),
-      actual: found === null ? null : Math.max(0, Math.round(found - (prepared?.tokens ?? 0))),
+      actual: found === null ? null : Math.round(Math.min(found, prepared?.foundTokens ?? Infinity)),
     },
     ...(prepared === undefined
       ? {}
@@ -129,8 +129,8 @@ export function decisionHeaders(
 
 /** What the turn was expected to find cached when it came. */
 const expectedCached = (decision: Decision, choice: RankedBackend): number => {
-  const prepared = choice === decision.ranked[0] ? (decision.prepared?.tokens ?? 0) : 0
-  return Math.max(0, choice.expectedCachedTokens - prepared)
+  const prepared = choice === decision.ranked[0] ? decision.prepared : undefined
+  return prepared?.expectedTokens ?? choice.expectedCachedTokens
 }
 
 /** Names of models may hold any letter; header values may not. */

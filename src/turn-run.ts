@@ -4,7 +4,7 @@
  */
 import type { Backend, Protocol } from './model/backend.ts'
 import type { CancelSignal } from './model/cancellation.ts'
-import type { Decision, RankedBackend, SchedulingRequest } from './model/decision.ts'
+import type { Decision, Prepared, RankedBackend, SchedulingRequest } from './model/decision.ts'
 import { HomingError } from './model/error.ts'
 import type { StoredItem } from './model/item.ts'
 import type { Outcome } from './model/outcome.ts'
@@ -102,9 +102,9 @@ export class TurnRun {
     return decisionHeaders(this.turn, this.#decision, pending ? null : this.#current)
   }
 
-  /** Tokens of this prompt that were computed where it runs just before: cached there, and not before the turn came. */
-  get preparedTokens(): number {
-    return this.#current === null ? 0 : this.#preparedFor(this.#current)
+  /** Of this prompt, what was cached where it runs before pieces of it were computed there; Infinity without pieces. */
+  get foundTokens(): number {
+    return (this.#current === null ? null : this.#preparedAt(this.#current))?.foundTokens ?? Infinity
   }
 
   /** Closes the books of an attempt: ledger, budget, lineage, learning. Returns the receipt. */
@@ -113,7 +113,7 @@ export class TurnRun {
     const { turn, stages } = this
     const { choice } = result
     const decision = this.#decision!
-    const prepared = this.#preparedFor(choice)
+    const prepared = this.#preparedAt(choice)
     const output = result.kind === 'cancelled' ? [] : (relay.output as readonly StoredItem[])
     const status = result.kind === 'cancelled' ? 'cancelled' : (relay.ended?.status ?? 'failed')
     result.inFlight.end(status === 'incomplete' ? 'completed' : status)
@@ -123,7 +123,7 @@ export class TurnRun {
     const first = result.firstOutputAtMs
     this.#charge.settle({
       promptTokens: relay.usage?.promptTokens ?? decision.promptTokens,
-      cachedTokens: Math.max(0, (relay.usage?.cachedTokens ?? choice.expectedCachedTokens) - prepared),
+      cachedTokens: Math.min(relay.usage?.cachedTokens ?? choice.expectedCachedTokens, prepared?.foundTokens ?? Infinity),
       outputTokens: relay.usage?.outputTokens ?? relay.outputTokens,
     })
     const outcome: Outcome = {
@@ -136,7 +136,7 @@ export class TurnRun {
       fullChain,
       expectedCachedTokens: choice.expectedCachedTokens,
       expectedPromptTokens: decision.promptTokens,
-      preparedTokens: prepared,
+      preparedTokens: prepared?.tokens ?? 0,
       usage: relay.usage,
       awaits: output.some(({ type }) => type.endsWith('_call')) ? 'tool' : 'person',
       ttftMs: first === null ? null : first - result.dispatchedAtMs,
@@ -203,9 +203,9 @@ export class TurnRun {
     return { ...done.usage, ms: done.ms }
   }
 
-  #preparedFor(choice: RankedBackend): number {
+  #preparedAt(choice: RankedBackend): Prepared | null {
     const decision = this.#decision
-    return decision !== null && choice === decision.ranked[0] ? (decision.prepared?.tokens ?? 0) : 0
+    return decision !== null && choice === decision.ranked[0] ? (decision.prepared ?? null) : null
   }
 
   /** One protocol per conversation where the backend speaks it, else Chat where it exists. */

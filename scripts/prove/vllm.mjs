@@ -26,7 +26,7 @@ export function installVllm(directory, root, say) {
 }
 
 /** 70 blocks of 32 tokens: the fifth session of 500 tokens evicts the first. */
-export async function startVllm({ directory, root, model, port, say }) {
+export async function startVllm({ directory, root, model, port, say, contextTokens = 2048, blocks = 70, sequences = 4 }) {
   const events = {
     enable_kv_cache_events: true, publisher: 'zmq', endpoint: `tcp://*:${port + 1}`, replay_endpoint: `tcp://*:${port + 2}`, topic: 'kv-events',
   }
@@ -35,8 +35,8 @@ export async function startVllm({ directory, root, model, port, say }) {
   const stop = await startEngine({
     name: 'vLLM', directory, url, within: 300, command: join(directory, 'V/bin/vllm'),
     args: ['serve', model, '--served-model-name', 'smollm2', '--host', '127.0.0.1', '--port', String(port),
-      '--max-model-len', '2048', '--dtype', 'bfloat16', '--enforce-eager', '--max-num-seqs', '4', '--enable-prompt-tokens-details',
-      '--block-size', '32', '--num-gpu-blocks-override', '70', '--chat-template', join(root, 'scripts/engine/chatml-tools.jinja'),
+      '--max-model-len', String(contextTokens), '--dtype', 'bfloat16', '--enforce-eager', '--max-num-seqs', String(sequences), '--enable-prompt-tokens-details',
+      '--block-size', '32', '--num-gpu-blocks-override', String(blocks), '--chat-template', join(root, 'scripts/engine/chatml-tools.jinja'),
       '--kv-events-config', JSON.stringify(events)],
     env: {
       VLLM_CPU_KVCACHE_SPACE: '1', VLLM_CPU_OMP_THREADS_BIND: 'nobind', OMP_NUM_THREADS: '1', VLLM_NO_USAGE_STATS: '1',

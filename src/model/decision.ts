@@ -51,7 +51,14 @@ export type RankedBackend = {
 }
 
 /** The part of a prompt that was computed for this turn before it was sent. `ms`: how long the pieces took. */
-export type Prepared = { readonly tokens: number; readonly pieces: number; readonly ms: number }
+export type Prepared = {
+  readonly tokens: number
+  /** Expected to be cached there before the first piece, and what was: what the turn would have found. */
+  readonly expectedTokens: number
+  readonly foundTokens: number
+  readonly pieces: number
+  readonly ms: number
+}
 
 export type Decision = {
   /** In the order in which they are tried; never empty. */

@@ -267,6 +267,7 @@ export class LateBinding {
     turn.prepared = {
       backendIndex: backend.index,
       reason: before?.reason ?? assessment.reason(position),
+      expectedTokens: before?.expectedTokens ?? cachedTokens,
       foundTokens,
       tokens: Math.max(0, promptTokens - foundTokens),
       pieces: (before?.pieces ?? 0) + 1,
@@ -285,7 +286,9 @@ export class LateBinding {
         turn.prepared = before
       } else if (turn.prepared !== null) {
         const found = before === null && result.cachedTokens !== null ? result.cachedTokens : turn.prepared.foundTokens
-        const tokens = turn.prepared.tokens + turn.prepared.foundTokens - found
+        // Cuts are made by estimated tokens; once nothing of it is under way the engine's own count is known.
+        const until = turn.computing === 0 ? result.promptTokens : turn.prepared.tokens + turn.prepared.foundTokens
+        const tokens = Math.max(0, until - found)
         turn.prepared = { ...turn.prepared, foundTokens: found, tokens, ms: turn.prepared.ms + ms }
       }
       end(result)

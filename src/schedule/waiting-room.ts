@@ -31,7 +31,8 @@ export type WaitingTurn = {
 export type PreparedAt = {
   readonly backendIndex: number
   readonly reason: DecisionReason
-  /** Cached there before the first piece. */
+  /** Expected to be cached there before the first piece, and what was. */
+  readonly expectedTokens: number
   readonly foundTokens: number
   /** Computed there since. */
   readonly tokens: number

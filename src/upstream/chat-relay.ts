@@ -14,7 +14,7 @@ import type { Usage } from '../model/usage.ts'
 import { ChatCompletionFold } from '../wire/chat-completion.ts'
 import { troubleOf, type StreamError } from '../wire/backend-stream.ts'
 import { SseReader } from '../wire/sse.ts'
-import { lessCached } from '../wire/usage-shape.ts'
+import { cachedAtMost } from '../wire/usage-shape.ts'
 import type { ClientSink } from './client-sink.ts'
 import type { BackendRequest, Relay, RelayEnd } from './relay.ts'
 
@@ -29,7 +29,7 @@ export class ChatRelay implements Relay {
   readonly #sink: ClientSink
   readonly #headers: (pending: boolean) => Readonly<Record<string, string>>
   readonly #wantsUsage: boolean
-  readonly #preparedTokens: () => number
+  readonly #foundTokens: () => number
   #fold = new ChatCompletionFold()
   #reader = this.#newReader()
   #held: Buffer[] = []
@@ -41,16 +41,16 @@ export class ChatRelay implements Relay {
   visible = false
 
   /**
-   * `headers`: of the answer, read once; `pending`: no backend has answered yet. `preparedTokens`: computed at this backend
-   * for this turn just before, and so not counted as found in its cache.
+   * `headers`: of the answer, read once; `pending`: no backend has answered yet. `foundTokens`: what this backend
+   * had cached before it computed pieces of the prompt for this turn; Infinity where there were none.
    */
   constructor(
     turn: ResolvedTurn,
     sink: ClientSink,
     headers: (pending: boolean) => Readonly<Record<string, string>>,
-    preparedTokens: () => number = () => 0,
+    foundTokens: () => number = () => Infinity,
   ) {
-    this.#preparedTokens = preparedTokens
+    this.#foundTokens = foundTokens
     this.#turn = turn
     this.#sink = sink
     this.#headers = headers
@@ -124,9 +124,9 @@ export class ChatRelay implements Relay {
       return
     }
     if (this.#done) events = withoutDone(events)
-    const prepared = this.#preparedTokens()
-    if ((!this.#wantsUsage || prepared > 0) && events.indexOf(USAGE) !== -1) {
-      this.#held.push(withUsage(events, this.#wantsUsage ? (usage) => lessCached(usage, prepared) : null))
+    const found = this.#foundTokens()
+    if ((!this.#wantsUsage || found < Infinity) && events.indexOf(USAGE) !== -1) {
+      this.#held.push(withUsage(events, this.#wantsUsage ? (usage) => cachedAtMost(usage, found) : null))
     }
     else this.#held.push(events)
     if (this.#fold.error !== null) {
@@ -233,7 +233,7 @@ export class ChatRelay implements Relay {
     const completion = this.#fold.completion()
     const { usage } = completion
     const body = JSON.stringify(
-      isObject(usage) ? { ...completion, usage: lessCached(usage, this.#preparedTokens()) } : completion,
+      isObject(usage) ? { ...completion, usage: cachedAtMost(usage, this.#foundTokens()) } : completion,
     )
     this.#sink.head(200, {
       'content-type': 'application/json',

@@ -56,15 +56,15 @@ export function usageFromResponses(usage: JsonValue | undefined, timings: JsonVa
 }
 
 /**
- * The same `usage` of either API with so many tokens fewer from the cache: they were computed for this very turn just
- * before, so it did not find them there.
+ * The same `usage` of either API with at most so many tokens from the cache: the others were computed for this very turn
+ * just before, so it did not find them there.
  */
-export function lessCached(usage: JsonObject, tokens: number): JsonObject {
+export function cachedAtMost(usage: JsonObject, tokens: number): JsonObject {
   const changed: Record<string, JsonValue | undefined> = { ...usage }
   for (const field of ['prompt_tokens_details', 'input_tokens_details']) {
     const details = usage[field]
     const cached = inside(details, 'cached_tokens')
-    if (cached !== null) changed[field] = { ...(details as JsonObject), cached_tokens: Math.max(0, cached - tokens) }
+    if (cached !== null) changed[field] = { ...(details as JsonObject), cached_tokens: Math.min(cached, Math.round(tokens)) }
   }
   return changed
 }

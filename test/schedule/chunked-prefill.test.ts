@@ -89,6 +89,25 @@ describe('A long prompt', () => {
     assert.equal(fleet.ledger.runningCount(0), 0, 'pieces have ended')
   })
 
+  it('counts what was found and prepared by what the engine reports, whatever was estimated', async () => {
+    const fleet = newFleet([backendAt(0)], { waiting: true })
+    await warm(fleet, ['a'])
+    const { prefill, computed } = piecesOn(fleet)
+    const denser: PrefillPiece = async (...asked) => {
+      const first = computed.length === 0
+      const result = await prefill(...asked)
+      return result && { ...result, promptTokens: 1.25 * result.promptTokens, cachedTokens: first ? 32 : result.cachedTokens }
+    }
+    const seen = watch(fleet.scheduler.place(long('long'), undefined, denser))
+    for (let piece = 0; piece < 20 && seen.decision === null; piece++) {
+      await fleet.advance(100)
+      computed[piece]?.done()
+      await settled()
+    }
+    const { expectedTokens, foundTokens, tokens } = seen.decision!.prepared!
+    assert.deepEqual([expectedTokens, foundTokens, tokens], [0, 32, 1.25 * computed.at(-1)!.promptTokens - 32])
+  })
+
   it('lets a short turn go between two pieces', async () => {
     const fleet = newFleet([backendAt(0)], { waiting: true })
     await warm(fleet, ['a'])

@@ -15,7 +15,7 @@ function account(changes: Partial<CacheEvidence> & { ranked?: readonly RankedBac
     decision: {
       ranked: choices, reason: 'home', promptTokens: 2200, expectedOutputTokens: 10, queuedMs: 0, decideMicroseconds: 1,
       filteredOut: (changes.away ?? []).map((backendId) => ({ backendId, by: 'health' })),
-      ...(changes.prepared === undefined ? {} : { prepared: { tokens: changes.prepared, pieces: 1, ms: 1 } }),
+      ...(changes.prepared === undefined ? {} : { prepared: { tokens: changes.prepared, expectedTokens: 1950 - changes.prepared, foundTokens: 1950 - changes.prepared, pieces: 1, ms: 1 } }),
     },
     choice: choices[0]!, leftTokens: 2000, homeBackendId: 'a', change: () => 'none',
     finding: { finding: 'confirmed', cachedTokens: 1950, homeCleared: false }, promptTokens: 2200, cachedTokens: 1950, failedOver: false,
@@ -51,4 +51,6 @@ test('a hidden answer is judged by its time where that tells, and said so', () =
 
 test('what the turn itself had prepared was not cached', () => {
   assert.equal(account({ prepared: 1500 }).missedTokens, 1550)
+  assert.deepEqual(account({ prepared: 1920, leftTokens: 0 }), { why: 'hit', reusableTokens: 30, missedTokens: 0, inferred: false })
+  assert.equal(account({ prepared: 1950, leftTokens: 0 }).why, 'new', 'nobody had computed it before')
 })
