@@ -73,6 +73,7 @@ export function rebuildIndex({ store, fleet, cache, conversations, log, fallback
   const { registry } = fleet
   const { index } = cache
   const { chains, sessions, sessionChains } = conversations
+  index.rebuilding = true
   void warmStart(
     {
       store,
@@ -93,5 +94,7 @@ export function rebuildIndex({ store, fleet, cache, conversations, log, fallback
       fallback('warm_start_failed')
       log.error({ err: error }, 'rebuilding the block index from the store failed')
     },
-  )
+  ).finally(() => {
+    index.rebuilding = false
+  })
 }

@@ -257,9 +257,14 @@ export class BlockIndex {
     return this.#backends[backendIndex]?.version ?? 0
   }
 
+  /**
+   * While the index is put back from a store it lacks what has not been put back yet: nothing counts as forgotten then.
+   */
+  rebuilding = false
+
   /** True while nothing was ever forgotten for this backend, so that a block it lacks was never seen here at all. */
   neverForgot(backendIndex: number): boolean {
-    return !(this.#backends[backendIndex]?.forgot ?? false)
+    return this.rebuilding || !(this.#backends[backendIndex]?.forgot ?? false)
   }
 
   get stats(): BlockIndexStats {

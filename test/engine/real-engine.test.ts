@@ -133,7 +133,8 @@ describe('a conversation on real engines', WHY_NOT === undefined ? {} : { skip: 
     await start()
     for (const root of roots) {
       const next = await turn('/v1/responses', { input: 'What do I collect?', previous_response_id: root.id, ...short })
-      assert.equal(next.backend, root.backend)
+      const { body } = await ask.json(`/homing/v1/responses/${next.id}/decision`)
+      assert.equal(next.backend, root.backend, JSON.stringify([body['reason'], body['candidates']]))
       assert.ok(next.cached >= 0.8 * root.prompt, `${next.cached} of ${next.prompt} tokens were cached; its parent had ${root.prompt}`)
     }
   })
