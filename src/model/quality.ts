@@ -1,0 +1,40 @@
+/** What the choice of a model depends on, and what is believed of each model. Holds no text. */
+import type { Labelled } from './fingerprint.ts'
+
+/** What a turn is about, as far as it matters for which model answers it best. */
+export type Subject = {
+  /** The whole belief over topics, most probable first; adds up to at most 1. */
+  readonly topics: readonly Labelled[]
+  readonly intent: Labelled
+  /** Probability that the taxonomy knows what this is. */
+  readonly inScope: number
+  /** 0..1: probability that a small model fails. */
+  readonly complexity: number
+  /** Of the conversation, at unit length; left out where only a receipt remembers the turn. */
+  readonly embedding?: Float32Array
+}
+
+/** What is expected of one model's answer. Quality is what an outcome's score would be, 0..1. */
+export type ExpectedQuality = {
+  readonly model: string
+  readonly mean: number
+  /** Standard deviation of the belief about the mean, not of single answers. */
+  readonly deviation: number
+  /** Effective number of outcomes behind it, decayed. */
+  readonly observations: number
+  /** What this one turn takes it to be. Differs from the mean where a model deserves to be tried. */
+  readonly drawn: number
+}
+
+/** One graded answer. */
+export type Lesson = {
+  readonly tenant: string
+  readonly model: string
+  readonly subject: Subject
+  /** 0..1. */
+  readonly score: number
+  /** 0..1: how far the source is to be believed; an explicit grade counts 1. */
+  readonly weight: number
+  /** Milliseconds since 1970, when the answer was given. */
+  readonly atMs: number
+}
