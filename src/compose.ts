@@ -16,6 +16,7 @@ import { openLog } from './compose/log.ts'
 import { addOperatorRoutes } from './compose/operator-access.ts'
 import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
+import { buildSpecialisation } from './compose/specialisation.ts'
 import { buildStages } from './compose/stages.ts'
 import type { Config } from './config.ts'
 import { isLoopback } from './config/address.ts'
@@ -66,6 +67,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const idle = new IdleQueue()
   const fingerprints = buildFingerprints(config.fingerprint, {
     modelPath: fingerprintAssetPath(),
+    placedByContent: (model) => specialisation.isGroup(model),
     nowMs,
     observe: (microseconds, partial) => metrics.fingerprint(microseconds / 1e6, partial),
     failed: (error) => {
@@ -111,6 +113,13 @@ export async function startGateway(config: Config, options: { readonly version: 
   // conversation
   const conversations = buildConversations({ memory: config.memory, store, newId })
 
+  // which model answers
+  const specialisation = buildSpecialisation({
+    groups: config.modelGroups,
+    expect: (_tenant, models) => models.map((model) => ({ model, mean: 0.5, deviation: 0.5, observations: 0, drawn: Math.random() })),
+    lastModel: (turn) => conversations.lastTurns.modelOf(turn),
+  })
+
   const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const tenantLimits = new TenantLimits((tenant) => limitsOf.get(tenant) ?? config.limits.tenant, nowMs)
   const exactness = buildExactTurns({ kvEvents, chains: conversations.chains, index, nowMs })
@@ -141,7 +150,7 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   const stages = buildStages({
     config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, charactersPerToken,
-    fingerprints, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
+    fingerprints, specialisation, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
   // http
@@ -149,7 +158,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const limits = { maxItems: config.limits.items, maxDepth: config.limits.depth }
   let firstProbeDone = false
   const router = buildRoutes({
-    stages, limits, fleet, cache, prewarming, conversations, scheduler, store, charactersPerToken, metrics, wallMs,
+    stages, limits, groups: config.modelGroups, fleet, cache, prewarming, conversations, scheduler, store, charactersPerToken, metrics, wallMs,
     version: options.version,
     notReady: () =>
       missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),

@@ -9,6 +9,7 @@ import { isLoopback, listenAddress } from './config/address.ts'
 import type { Listen } from './config/address.ts'
 import { backendReader } from './config/backend.ts'
 import { ConfigDocument } from './config/document.ts'
+import { declaredModels, modelGroups, type ModelConfig, type ModelGroupConfig } from './config/model-groups.ts'
 import { formatPath, isMapping, Place, Section } from './config/place.ts'
 import type { Path, Reader } from './config/place.ts'
 import { ConfigError } from './config/problem.ts'
@@ -97,6 +98,10 @@ export type Config = {
   readonly log: { readonly level: LogLevel }
   /** Null: conversations are not fingerprinted. */
   readonly fingerprint: FingerprintConfig | null
+  /** Names that stand for several models. */
+  readonly modelGroups: readonly ModelGroupConfig[]
+  /** What the operator says of models, by public name. */
+  readonly models: Readonly<Record<string, ModelConfig>>
 }
 
 /** Every default outside a backend (those are BACKEND_DEFAULTS). */
@@ -146,7 +151,7 @@ export type ConfigSource = {
 /** One entry per top-level key of the file; a new section is one more row here and one more line in `build`. */
 const KEYS = [
   'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'memory', 'policy', 'chunked_prefill',
-  'stream_commit_after', 'shutdown_grace', 'log', 'fingerprint',
+  'stream_commit_after', 'shutdown_grace', 'log', 'fingerprint', 'model_groups', 'models',
 ]
 const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_minute', 'tokens_counted']
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
@@ -220,6 +225,8 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
       new Section(section.raw('fingerprint') ?? {}, root.at('fingerprint'), FINGERPRINT_KEYS),
       folder,
     ),
+    modelGroups: section.read<Config['modelGroups']>('model_groups', modelGroups, []),
+    models: section.read<Config['models']>('models', declaredModels, {}),
     memory: readMemory(new Section(section.raw('memory') ?? {}, root.at('memory'), MEMORY_KEYS)),
     policy: section.read<Config['policy']>('policy', oneOf('homing', ...POLICY_NAMES), DEFAULTS.policy),
     chunkedPrefill: section.read('chunked_prefill', truth, DEFAULTS.chunkedPrefill),

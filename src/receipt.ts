@@ -1,7 +1,7 @@
 /** The receipt of a turn, and its short form in the response headers. Neither holds text of the conversation. */
 import { accountOf, type CacheEvidence } from './cache-account.ts'
 import type { Protocol } from './model/backend.ts'
-import type { Decision, RankedBackend } from './model/decision.ts'
+import type { ConsideredModel, Decision, RankedBackend } from './model/decision.ts'
 import type { Receipt } from './model/receipt.ts'
 import type { ResolvedTurn, Turn } from './model/turn.ts'
 import type { Failover } from './upstream/dispatch.ts'
@@ -51,10 +51,11 @@ export function writeReceipt(
     requestId: turn.requestId,
     createdAtMs,
     endpoint: turn.endpoint,
-    model: turn.model,
+    model: choice.model,
+    ...(decision.considered === undefined ? {} : { group: { name: turn.model, considered: decision.considered.map(consideredOf) } }),
     session: turn.session,
     backendId: choice.backend.id,
-    servedModel: choice.backend.models.get(turn.model)?.served ?? turn.model,
+    servedModel: choice.backend.models.get(choice.model)?.served ?? choice.model,
     protocol: ending.protocol ?? 'chat',
     reason: decision.reason,
     ...(decision.policy === undefined ? {} : { policy: decision.policy }),
@@ -100,8 +101,20 @@ export function writeReceipt(
 const NOTHING: readonly never[] = []
 const UNANSWERED: Receipt['cache'] = { why: 'unanswered', reusableTokens: 0, missedTokens: null, inferred: false }
 
+/** Numbers as they are told: four digits of quality, milliseconds. */
+const consideredOf = ({ model, mean, deviation, observations, drawn, seconds }: ConsideredModel): ConsideredModel => ({
+  model,
+  mean: round4(mean),
+  deviation: round4(deviation),
+  observations: round(observations),
+  drawn: round4(drawn),
+  seconds: seconds === null ? null : Math.round(1000 * seconds) / 1000,
+})
+const round4 = (value: number): number => Math.round(10_000 * value) / 10_000
+
 const candidateOf = (ranked: RankedBackend): Receipt['candidates'][number] => ({
   backendId: ranked.backend.id,
+  ...(ranked.qualitySeconds === 0 ? {} : { qualitySeconds: ranked.qualitySeconds }),
   expectedCachedTokens: ranked.expectedCachedTokens,
   waitSeconds: ranked.waitSeconds,
   prefillSeconds: ranked.prefillSeconds,
@@ -119,12 +132,18 @@ export function decisionHeaders(
   if (decision === null) return { 'x-homing-backend': 'pending', 'x-homing-model': headerSafe(turn.model) }
   return {
     'x-homing-backend': choice?.backend.id ?? 'pending',
-    'x-homing-model': headerSafe(choice?.backend.models.get(turn.model)?.served ?? turn.model),
+    'x-homing-model': headerSafe(modelName(turn, decision, choice)),
     'x-homing-reason': decision.reason,
     'x-homing-expected-cached-tokens': String(Math.round(expectedCached(decision, choice ?? decision.ranked[0]!))),
     ...(decision.prepared === undefined ? {} : { 'x-homing-prepared-tokens': String(Math.round(decision.prepared.tokens)) }),
     ...(decision.queuedMs > 0 ? { 'x-homing-queued-ms': String(Math.round(decision.queuedMs)) } : {}),
   }
+}
+
+/** What the engine calls it; where the client asked for a group, the name by which it may ask for this model itself. */
+const modelName = (turn: Turn, { considered }: Decision, choice: RankedBackend | null): string => {
+  if (choice === null) return turn.model
+  return considered === undefined ? (choice.backend.models.get(turn.model)?.served ?? turn.model) : choice.model
 }
 
 /** What the turn was expected to find cached when it came. */

@@ -1,5 +1,5 @@
 /** ResolvedTurn -> what the scheduler is asked. Token lengths are estimates: canonical characters over the model's learned ratio. */
-import type { SchedulingRequest } from './model/decision.ts'
+import type { ModelChoice, SchedulingRequest } from './model/decision.ts'
 import { isObject, type JsonObject, type JsonValue } from './model/json.ts'
 import type { ConversationItem } from './model/item.ts'
 import type { ResolvedTurn } from './model/turn.ts'
@@ -15,6 +15,8 @@ export function estimateRequest(
   /** The part of the prompt whose tokens are known. */
   known: { readonly tokens: number; readonly characters: number } | null = null,
   headChanged = false,
+  /** The models that may answer, where the client asked for a group. */
+  choice?: ModelChoice,
 ): SchedulingRequest {
   const { parent } = turn
   const picture = pictureOf(turn)
@@ -27,6 +29,7 @@ export function estimateRequest(
     tenant: turn.tenant,
     model: turn.model,
     chain: turn.chain,
+    ...(choice === undefined ? {} : { choice }),
     promptTokens,
     maxOutputTokens: turn.maxOutputTokens,
     sessionId: turn.session.id,

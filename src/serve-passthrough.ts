@@ -70,7 +70,6 @@ async function placeAndRelay(
   const result = await dispatch(
     {
       decision,
-      model: asked.model,
       requestId: asked.requestId,
       protocolFor: () => 'chat',
       signal: abort,

@@ -8,7 +8,7 @@ import type { StoredItem } from './model/item.ts'
 import type { JsonObject } from './model/json.ts'
 import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
-import type { GrowingChain, ResolvedTurn, Turn } from './model/turn.ts'
+import type { GrowingChain, PlacedTurn, ResolvedTurn, Turn } from './model/turn.ts'
 import type { PrefillPiece } from './schedule/ports.ts'
 import type { SaveTurn } from './turn-record.ts'
 import type { DispatchPorts, DispatchResult } from './upstream/dispatch.ts'
@@ -49,12 +49,13 @@ export type Stages = {
   /** How the prompt relates to its session's last turn; asked before the turn is remembered. */
   readonly prefixChange: (turn: ResolvedTurn) => CacheEvidence['change']
   readonly save: (save: SaveTurn) => Promise<void>
+  /** Returns the chain of prompt and answer as the caches of the model that answered know it. */
   readonly remember: (
-    turn: ResolvedTurn,
+    asked: ResolvedTurn,
+    placed: PlacedTurn,
     output: readonly StoredItem[],
     storedId: string | null,
     backend: Backend,
-    request: SchedulingRequest,
   ) => GrowingChain
   /** What runs at a backend now, what of ours waits there, and the expected seconds of others' work. */
   readonly load: (backend: Backend) => {

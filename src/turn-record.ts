@@ -29,7 +29,7 @@ export function recordOf(
       previousResponseId: turn.previousResponseId,
       conversationId: turn.conversationId,
       sessionId: turn.session.id,
-      model: turn.model,
+      model: receipt.model,
       resource,
       inputItemIds: turn.contextItemIds,
       outputItemIds,

@@ -9,7 +9,7 @@ import { HomingError } from './model/error.ts'
 import type { StoredItem } from './model/item.ts'
 import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
-import type { ResolvedTurn } from './model/turn.ts'
+import type { PlacedTurn, ResolvedTurn } from './model/turn.ts'
 import { decisionHeaders, writeReceipt } from './receipt.ts'
 import type { Stages } from './stages.ts'
 import type { ClientSink } from './upstream/client-sink.ts'
@@ -38,6 +38,8 @@ export class TurnRun {
   #decision: Decision | null = null
   #current: RankedBackend | null = null
   #loadAtDispatch = IDLE
+  /** The turn as it is sent: with the model that answers, where the client asked for a group. */
+  #placed: PlacedTurn | null = null
   /** Computed for it in pieces, whatever came of them. */
   #piecesTokens = 0
 
@@ -51,6 +53,7 @@ export class TurnRun {
     this.#abort = abort
   }
 
+  /** As the client asked for it. */
   get turn(): ResolvedTurn {
     return this.#turn
   }
@@ -64,8 +67,8 @@ export class TurnRun {
   async dispatch(relay: Relay): Promise<DispatchResult> {
     const { turn, stages } = this
     const request = this.#request
-    const decision = await stages.place(request, this.#abort, (backend, promptTokens, signal) =>
-      this.#computePiece(backend, promptTokens, signal),
+    const decision = await stages.place(request, this.#abort, (backend, promptTokens, signal, model) =>
+      this.#computePiece(backend, promptTokens, signal, model),
     )
     this.#decision = decision
     const hinted = { tenant: turn.tenant, sessionId: turn.session.id, priority: request.priority ?? 0 }
@@ -74,7 +77,6 @@ export class TurnRun {
       return await dispatch(
         {
           decision,
-          model: turn.model,
           requestId: turn.requestId,
           protocolFor: (backend) => this.#protocolFor(backend),
           signal: this.#abort,
@@ -89,7 +91,8 @@ export class TurnRun {
             this.#current = choice
             this.#loadAtDispatch = stages.load(choice.backend)
             if (!this.#described) stages.whenIdle(() => this.#describe())
-            return stages.begin(decision, choice, request, turn)
+            const placed = this.#placeAt(choice.model)
+            return stages.begin(decision, choice, placed.request, placed.turn)
           },
         },
       )
@@ -110,8 +113,10 @@ export class TurnRun {
   /** Closes the books of an attempt: ledger, budget, lineage, learning. Returns the receipt. */
   settle(result: DispatchResult, relay: Relay, id: string, storedId: string | null): Receipt {
     this.#describe()
-    const { turn, stages } = this
+    const { stages } = this
     const { choice } = result
+    const asked = this.#turn
+    const { turn, request } = this.#placeAt(choice.model)
     const decision = this.#decision!
     const prepared = this.#preparedAt(choice)
     const output = result.kind === 'cancelled' ? [] : (relay.output as readonly StoredItem[])
@@ -119,7 +124,7 @@ export class TurnRun {
     result.inFlight.end(status === 'incomplete' ? 'completed' : status)
     const change = stages.prefixChange(turn) // before this turn is the last one
     const remember = status === 'completed' || status === 'incomplete'
-    const fullChain = remember ? stages.remember(turn, output, storedId, choice.backend, this.#request) : turn.chain
+    const fullChain = remember ? stages.remember(asked, { turn, request }, output, storedId, choice.backend) : turn.chain
     const first = result.firstOutputAtMs
     this.#charge.settle({
       promptTokens: relay.usage?.promptTokens ?? decision.promptTokens,
@@ -146,7 +151,7 @@ export class TurnRun {
       othersSecondsAtDispatch: this.#loadAtDispatch.othersSeconds,
     }
     const { prewarmed, finding } = stages.learn(outcome, turn)
-    return writeReceipt(turn, decision, id, stages.wallMs(), {
+    return writeReceipt(asked, decision, id, stages.wallMs(), {
       choice,
       protocol: result.protocol,
       failovers: result.failovers,
@@ -195,9 +200,22 @@ export class TurnRun {
     this.#turn = this.stages.fingerprint(this.#turn, false)
   }
 
-  async #computePiece(backend: Backend, promptTokens: number, signal: CancelSignal | undefined) {
+  /** The turn for the model that answers it; one value a model, since its chain is known by identity. */
+  #placeAt(model: string): PlacedTurn {
+    const asked = { turn: this.#turn, request: this.#request }
+    const option = this.#request.choice?.options.find((each) => each.model === model)
+    if (option === undefined) return asked
+    if (this.#placed?.request.model === model) return this.#placed
+    this.#placed = {
+      turn: { ...this.#turn, model, chain: option.chain },
+      request: { ...this.#request, model, chain: option.chain },
+    }
+    return this.#placed
+  }
+
+  async #computePiece(backend: Backend, promptTokens: number, signal: CancelSignal | undefined, model: string) {
     const share = promptTokens / this.#request.promptTokens
-    const done = await this.stages.prefill(this.turn, backend, this.#protocolFor(backend), share, signal)
+    const done = await this.stages.prefill(this.#placeAt(model).turn, backend, this.#protocolFor(backend), share, signal)
     if (done === null) return null
     this.#piecesTokens += done.usage.promptTokens - (done.usage.cachedTokens ?? done.usage.promptTokens)
     return { ...done.usage, ms: done.ms }

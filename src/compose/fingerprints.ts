@@ -9,6 +9,7 @@ import { Fingerprinter } from '../fingerprint/fingerprinter.ts'
 import { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { HomingError } from '../model/error.ts'
 import type { FingerprintNote, SemanticFingerprint } from '../model/fingerprint.ts'
+import type { Subject } from '../model/quality.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 
 export type Fingerprints = {
@@ -22,6 +23,8 @@ export type Fingerprints = {
 
 export type FingerprintParts = {
   readonly modelPath: string
+  /** Turns whose placement waits to be read, however long: the choice of their model depends on it. */
+  readonly placedByContent: (model: string) => boolean
   readonly nowMs: () => number
   /** Microseconds of each; counted as a fallback where `failed`. */
   readonly observe: (microseconds: number, partial: boolean) => void
@@ -59,11 +62,11 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
     add: (turn, shortOnly) => {
       const started = ports.nowMs()
       try {
-        if (shortOnly && cache.isLong(keyOf(turn), turn.context, SHORT_CHARACTERS)) return turn
+        if (shortOnly && !ports.placedByContent(turn.model) && cache.isLong(keyOf(turn), turn.context, SHORT_CHARACTERS)) return turn
         const found = cache.update(keyOf(turn), turn.context)
         const microseconds = Math.round(1000 * (ports.nowMs() - started))
         ports.observe(microseconds, found?.partial ?? false)
-        return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds) }
+        return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds), subject: subjectOf(found) }
       } catch (error) {
         ports.failed(error)
         return turn
@@ -98,6 +101,14 @@ const noteOf = (found: SemanticFingerprint, microseconds: number): FingerprintNo
   expectedRemainingTurns: rounded(found.expectedRemainingTurns),
   partial: found.partial,
   microseconds,
+})
+
+const subjectOf = ({ topics, intent, inScope, complexity, embedding }: SemanticFingerprint): Subject => ({
+  topics,
+  intent,
+  inScope,
+  complexity,
+  embedding,
 })
 
 const rounded = (value: number): number => Math.round(value * 1000) / 1000

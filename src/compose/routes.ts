@@ -4,6 +4,7 @@
  */
 import { identifyItems } from '../conversation/resolve.ts'
 import type { ResponseStore } from '../conversation/response-store.ts'
+import type { ModelGroupConfig } from '../config/model-groups.ts'
 import type { Handler } from '../http/call.ts'
 import { cacheRoutes } from '../http/cache-routes.ts'
 import { fleetRoutes } from '../http/fleet-routes.ts'
@@ -35,6 +36,7 @@ export type RouteParts = {
   readonly store: ResponseStore
   readonly charactersPerToken: CharactersPerToken
   readonly metrics: Metrics
+  readonly groups: readonly ModelGroupConfig[]
   readonly version: string
   readonly notReady: () => string[]
   readonly newConversationId: () => string
@@ -42,7 +44,7 @@ export type RouteParts = {
 }
 
 export function buildRoutes(parts: RouteParts): Router<Handler> {
-  const { stages, limits, scheduler, store, charactersPerToken, metrics, version, notReady, newConversationId, wallMs } = parts
+  const { stages, limits, groups, scheduler, store, charactersPerToken, metrics, version, notReady, newConversationId, wallMs } = parts
   const { registry } = parts.fleet
   const { index, cacheReports } = parts.cache
   const { prewarmAccount, prewarmer, prefixGroups, prewarmTurns } = parts.prewarming
@@ -72,6 +74,7 @@ export function buildRoutes(parts: RouteParts): Router<Handler> {
     newConversationId,
   })
   fleetRoutes(router, {
+    groups,
     backends: () => registry.list(),
     version,
     startedAtSeconds: Math.floor(wallMs() / 1000),

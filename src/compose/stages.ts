@@ -23,6 +23,7 @@ import type { Fleet } from './fleet.ts'
 import type { ExactKnowledge, KvEvents } from './kv-events.ts'
 import { logLine } from './log.ts'
 import type { Prewarming } from './prewarming.ts'
+import type { Specialisation } from './specialisation.ts'
 
 export type StageParts = {
   readonly config: Pick<Config, 'chunkedPrefill' | 'streamCommitAfterMs'>
@@ -37,6 +38,7 @@ export type StageParts = {
   readonly receipts: ReceiptBook
   readonly charactersPerToken: CharactersPerToken
   readonly fingerprints: Fingerprints
+  readonly specialisation: Specialisation
   readonly idle: IdleQueue
   readonly tenantLimits: TenantLimits
   readonly dispatchPorts: Stages['dispatch']
@@ -48,7 +50,7 @@ export type StageParts = {
 }
 
 export function buildStages(parts: StageParts): Stages {
-  const { config, scheduler, store, receipts, charactersPerToken, tenantLimits, dispatchPorts, metrics, log } = parts
+  const { config, scheduler, store, receipts, charactersPerToken, specialisation, tenantLimits, dispatchPorts, metrics, log } = parts
   const { newId, nowMs, wallMs } = parts
   const { load } = parts.fleet
   const { cacheReports } = parts.cache
@@ -64,14 +66,17 @@ export function buildStages(parts: StageParts): Stages {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     fingerprint: parts.fingerprints.add,
     whenIdle: parts.idle.run,
-    schedulingRequest: (turn) =>
-      estimateRequest(
+    schedulingRequest: (turn) => {
+      const choice = specialisation.choiceFor(turn)
+      return estimateRequest(
         turn,
-        charactersPerToken.ratio(turn.model),
+        charactersPerToken.ratio(choice?.incumbent ?? choice?.options[0]!.model ?? turn.model),
         sessions.homeOf(turn.tenant, turn.session.id),
         anchors.find(turn.chain),
         turn.parent !== null && (lineages.get(turn.tenant, turn.parent.id)?.headKey ?? turn.headKey) !== turn.headKey,
-      ),
+        choice,
+      )
+    },
     charge: (request) => tenantLimits.charge(request.tenant, () => expectedTokens(request)),
     place: (request, signal, piece) => scheduler.place(request, signal, config.chunkedPrefill ? piece : null),
     prefill: (turn, backend, protocol, share, signal) => {
@@ -97,14 +102,15 @@ export function buildStages(parts: StageParts): Stages {
     },
     prefixChange: (turn) => lastTurns.changeOf(turn),
     save: (save) => store.saveResponse(save),
-    remember: (turn, output, storedId, backend, request) => {
+    remember: (asked, { turn, request }, output, storedId, backend) => {
       sessions.rememberHome(turn.tenant, turn.session.id, backend.id)
-      const chain = rememberTurn(
-        turn,
+      const extended = rememberTurn(
+        asked,
         output,
         storedId === null ? null : { id: storedId, outputIds: output.map((item) => item.id) },
         resolvePorts,
       )
+      const chain = extended.forModel(turn.model)
       sessionChains.remember({ tenant: turn.tenant, sessionId: turn.session.id, model: turn.model, chain })
       prewarmTurns.ended(turn, output, chain, request, backend)
       lastTurns.remember(turn, chain, output.some(({ type }) => type === 'reasoning'))

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import type { BackendConfig, KvEventsConfig } from '../model/backend.ts'
 import { backendUrl, hostAndPort } from './address.ts'
 import { kvEventsReader } from './kv-events.ts'
+import { declaredExpertise, type DeclaredExpertise } from './model-groups.ts'
 import { describe, formatPath, isMapping, Place, Section } from './place.ts'
 import type { Reader } from './place.ts'
 import { ConfigError } from './problem.ts'
@@ -11,6 +12,7 @@ import { duration, identifier, integer, oneOf, orNone, secret, text, truth } fro
 
 const KEYS = [
   'id', 'url', 'protocol', 'key', 'headers', 'models', 'context_tokens', 'max_inflight_tokens', 'timeouts', 'ca', 'prewarm', 'hints', 'kv_events',
+  'specialises_in',
 ]
 const PREWARM_KEYS = ['enabled', 'tokens_per_minute']
 const HINT_KEYS = ['priority', 'cache_salt', 'session_header']
@@ -82,7 +84,14 @@ export function backendReader(origin: Origin): Reader<BackendConfig> {
     if (url === undefined || id === undefined) return undefined
     if (config.ca !== null && !url.startsWith('https:')) place.at('ca').problem('needs an https:// url')
     const kvEvents = section.read<KvEventsConfig | undefined>('kv_events', kvEventsReader, undefined)
-    return { id, url, ...config, ...(kvEvents === undefined ? {} : { kvEvents }) }
+    const specialisesIn = section.read<DeclaredExpertise | undefined>('specialises_in', declaredExpertise, undefined)
+    return {
+      id,
+      url,
+      ...config,
+      ...(kvEvents === undefined ? {} : { kvEvents }),
+      ...(specialisesIn === undefined ? {} : { specialisesIn }),
+    }
   }
 }
 

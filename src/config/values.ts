@@ -53,6 +53,20 @@ export function duration(leastMs: number): Reader<number> {
   }
 }
 
+/** Seconds, 0 or more, as a number; or a duration. */
+export const seconds: Reader<number> = (value, place) => {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value
+  if (typeof value === 'number') return place.problem(`expected seconds, 0 or more, but got ${value}`)
+  const ms = duration(0)(value, place)
+  return ms === undefined ? undefined : ms / 1000
+}
+
+/** A number from 0 to 1. */
+export const share: Reader<number> = (value, place) =>
+  typeof value === 'number' && value >= 0 && value <= 1
+    ? value
+    : place.problem(`expected a number from 0 to 1, but got ${typeof value === 'number' ? value : describe(value)}`)
+
 /** A number of bytes, or `512KB`, `32MiB`, `10GiB`. */
 export const bytes: Reader<number> = (value, place) => {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value

@@ -63,6 +63,11 @@ export class LastTurns {
     this.evictions.size++
   }
 
+  /** Null where nothing is known of the session. */
+  modelOf(turn: ResolvedTurn): string | null {
+    return this.#turns.get(keyOf(turn))?.model ?? null
+  }
+
   get size(): number {
     return this.#turns.size
   }

@@ -7,6 +7,8 @@ import type { Router } from './router.ts'
 
 export type FleetRoutePorts = {
   readonly backends: () => readonly Backend[]
+  /** Names that clients may ask for instead of a model. */
+  readonly groups: readonly { readonly name: string; readonly models: readonly string[] }[]
   /** What is missing before the gateway can be used; empty: ready. */
   readonly notReady: () => readonly string[]
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
@@ -65,7 +67,7 @@ export function fleetRoutes(router: Router<Handler>, ports: FleetRoutePorts): vo
   })
 }
 
-/** Every model that a backend which is in service offers, with the largest context among them. */
+/** Every model that a backend which is in service offers, with the largest context among them; and every group of such models. */
 function models(ports: FleetRoutePorts): JsonObject[] {
   const byName = new Map<string, { contextTokens: number | null; backends: number }>()
   for (const backend of ports.backends()) {
@@ -79,12 +81,22 @@ function models(ports: FleetRoutePorts): JsonObject[] {
       })
     }
   }
-  return [...byName].map(([id, { contextTokens, backends }]) => ({
+  const entry = (id: string, contextTokens: number | null, homing: JsonObject): JsonObject => ({
     id,
     object: 'model',
     created: ports.startedAtSeconds,
     owned_by: 'homing',
     max_model_len: contextTokens,
-    homing: { backends },
-  }))
+    homing,
+  })
+  const names = new Set(ports.groups.map(({ name }) => name))
+  const groups = ports.groups.flatMap(({ name, models: members }) => {
+    const served = members.filter((model) => byName.has(model))
+    const contexts = served.map((model) => byName.get(model)!.contextTokens ?? 0)
+    return served.length === 0 ? [] : [entry(name, Math.max(...contexts) || null, { models: served })]
+  })
+  return [
+    ...groups,
+    ...[...byName].flatMap(([id, { contextTokens, backends }]) => (names.has(id) ? [] : [entry(id, contextTokens, { backends })])),
+  ]
 }

@@ -5,8 +5,9 @@
  *   hashes           [ low0   high0      |  low1   high1     ]   (not hashed until it is full)
  *
  * `hash(i)` is computed from `hash(i-1)` and the characters of block i, so equal hashes mean an equal prefix (64 bits: at
- * 10 million blocks the chance of one false match anywhere is about 3 in a million). The seed names tenant and model:
- * two tenants never share a chain, nor do two models.
+ * 10 million blocks the chance of one false match anywhere is about 3 in a million). Two tenants never share a chain, nor
+ * do two models: the seed names the tenant, and each hash is kept under a mask (exclusive or) that names the model. So
+ * the chain of the same text for another model is this one under another mask (`forModel`), without reading the text.
  *
  * Children share their parent's array: a chain that ends where the array ends appends in place, any other copies. So a
  * conversation that grows by one turn at a time pays for its new blocks only, and a fork pays one copy (8 bytes a block).
@@ -27,6 +28,9 @@ const scratch = new Uint32Array(SCRATCH_CHARACTERS / 2)
 const scratchBytes = Buffer.from(scratch.buffer)
 const NO_WORDS = new Uint32Array(0)
 
+/** A 64-bit number in two 32-bit ones. */
+type Halves = { readonly low: number; readonly high: number }
+
 /** An append-only array that several chains may share; `used` counts the valid 32-bit words. */
 type SharedHashes = { words: Uint32Array; used: number }
 
@@ -37,29 +41,37 @@ export class PrefixChain implements BlockChain {
   readonly hashes: Uint32Array
   readonly #shared: SharedHashes
   readonly #tail: string
-  readonly #seedLow: number
-  readonly #seedHigh: number
+  readonly #seed: Halves
+  readonly #mask: Halves
 
-  private constructor(shared: SharedHashes, length: number, total: number, tail: string, low: number, high: number) {
+  private constructor(shared: SharedHashes, length: number, total: number, tail: string, seed: Halves, mask: Halves) {
     this.#shared = shared
     this.hashes = shared.words
     this.length = length
     this.totalCharacters = total
     this.#tail = tail
-    this.#seedLow = low
-    this.#seedHigh = high
+    this.#seed = seed
+    this.#mask = mask
   }
 
   /** The empty chain of one tenant and model. */
   static root(tenant: string, model: string): PrefixChain {
-    const seed = `${tenant}\u0000${model}`
-    let low = 0x9747b28c
-    let high = 0x3c6ef372
-    for (let i = 0; i < seed.length; i++) {
-      low = mixLow(low, seed.charCodeAt(i))
-      high = mixHigh(high, seed.charCodeAt(i))
+    return new PrefixChain({ words: NO_WORDS, used: 0 }, 0, 0, '', halvesOf(tenant), halvesOf(model))
+  }
+
+  /** The chain of the same text for another model: one pass over the hashes. */
+  forModel(model: string): PrefixChain {
+    const mask = halvesOf(model)
+    const low = mask.low ^ this.#mask.low
+    const high = mask.high ^ this.#mask.high
+    if (low === 0 && high === 0) return this
+    const used = 2 * this.length
+    const words = new Uint32Array(used)
+    for (let at = 0; at < used; at += 2) {
+      words[at] = this.hashes[at]! ^ low
+      words[at + 1] = this.hashes[at + 1]! ^ high
     }
-    return new PrefixChain({ words: NO_WORDS, used: 0 }, 0, 0, '', low, high)
+    return new PrefixChain({ words, used }, this.length, this.totalCharacters, this.#tail, this.#seed, mask)
   }
 
   /** This chain with `text` behind it. The receiver stays as it is. */
@@ -68,13 +80,14 @@ export class PrefixChain implements BlockChain {
     const newBlocks = Math.floor(pending.length / BLOCK_CHARACTERS)
     const total = this.totalCharacters + text.length
     if (newBlocks === 0)
-      return new PrefixChain(this.#shared, this.length, total, pending, this.#seedLow, this.#seedHigh)
+      return new PrefixChain(this.#shared, this.length, total, pending, this.#seed, this.#mask)
 
     const shared = this.#room(newBlocks * 2)
     const words = shared.words
     let at = this.length * 2
-    let low = at === 0 ? this.#seedLow : words[at - 2]!
-    let high = at === 0 ? this.#seedHigh : words[at - 1]!
+    const { low: maskLow, high: maskHigh } = this.#mask
+    let low = at === 0 ? this.#seed.low : words[at - 2]! ^ maskLow
+    let high = at === 0 ? this.#seed.high : words[at - 1]! ^ maskHigh
     const end = newBlocks * BLOCK_CHARACTERS
     for (let start = 0; start < end; start += SCRATCH_CHARACTERS) {
       const stop = Math.min(end, start + SCRATCH_CHARACTERS)
@@ -88,8 +101,8 @@ export class PrefixChain implements BlockChain {
         const crossed = finalise(low ^ Math.imul(high, 0x27d4eb2f))
         high = finalise(high ^ Math.imul(low, 0x165667b1))
         low = crossed
-        words[at++] = low
-        words[at++] = high
+        words[at++] = low ^ maskLow
+        words[at++] = high ^ maskHigh
       }
     }
     shared.used = at
@@ -98,8 +111,8 @@ export class PrefixChain implements BlockChain {
       this.length + newBlocks,
       total,
       detached(pending.slice(end)),
-      this.#seedLow,
-      this.#seedHigh,
+      this.#seed,
+      this.#mask,
     )
   }
 
@@ -126,6 +139,25 @@ function detached(tail: string): string {
   const bytes = scratchBytes.write(tail, 'utf16le')
   return scratchBytes.toString('utf16le', 0, bytes)
 }
+
+/** A name as a number. Few names are used again and again, so the last ones are kept. */
+function halvesOf(name: string): Halves {
+  const known = namesSeen.get(name)
+  if (known !== undefined) return known
+  let low = 0x9747b28c
+  let high = 0x3c6ef372
+  for (let i = 0; i < name.length; i++) {
+    low = mixLow(low, name.charCodeAt(i))
+    high = mixHigh(high, name.charCodeAt(i))
+  }
+  const halves = { low: finalise(low ^ Math.imul(high, 0x27d4eb2f)), high: finalise(high ^ Math.imul(low, 0x165667b1)) }
+  if (namesSeen.size >= NAMES_KEPT) namesSeen.clear()
+  namesSeen.set(name, halves)
+  return halves
+}
+
+const NAMES_KEPT = 1024
+const namesSeen = new Map<string, Halves>()
 
 const mixLow = (hash: number, word: number): number => {
   const product = Math.imul(hash ^ word, 0x9e3779b1)

@@ -28,6 +28,8 @@ export type BackendConfig = {
   readonly prewarm?: { readonly enabled: boolean | null; readonly tokensPerMinute: number }
   /** Where the engine publishes what its KV cache holds; left out where it does not. */
   readonly kvEvents?: KvEventsConfig
+  /** Topic -> expected quality 0..1 of all models that it serves, before anything was learned. */
+  readonly specialisesIn?: Readonly<Record<string, number>>
 }
 
 /** ZeroMQ addresses of an engine's KV events, and what its lower cache tiers are worth. */

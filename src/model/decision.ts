@@ -1,12 +1,33 @@
 import type { Backend } from './backend.ts'
-import type { BlockChain } from './turn.ts'
+import type { ExpectedQuality } from './quality.ts'
+import type { BlockChain, GrowingChain } from './turn.ts'
+
+/** One model of the group that a turn asks for. */
+export type ModelOption = {
+  readonly model: string
+  /** The prompt as this model's caches know it. */
+  readonly chain: GrowingChain
+  readonly quality: ExpectedQuality
+}
+
+/** A turn that names a group of models: any of them may answer. */
+export type ModelChoice = {
+  readonly options: readonly ModelOption[]
+  /** What one whole point of expected quality (0..1) is worth. */
+  readonly secondsPerQuality: number
+  /** The model that served the conversation so far; null for a new one. */
+  readonly incumbent: string | null
+}
 
 /** What the scheduler needs to know of a turn. Lengths in tokens are estimates. */
 export type SchedulingRequest = {
   readonly endpoint: 'responses' | 'chat' | 'completions' | 'embeddings'
   readonly tenant: string
+  /** What the client asked for: a model, or a group (`choice`). */
   readonly model: string
   readonly chain: BlockChain
+  /** The models that may answer; left out where the client named one. */
+  readonly choice?: ModelChoice
   readonly promptTokens: number
   /** Upper bound set by the client, null when it set none. */
   readonly maxOutputTokens: number | null
@@ -37,17 +58,28 @@ export type DecisionReason =
   | 'shared-prefix' // another session's prefix is warm there
   | 'load' // the home (or warmest) was more expensive because of its load
   | 'least-cost' // nothing is warm anywhere; least expected seconds
+  | 'quality' // another model of the group is warmer or sooner, this one is expected to answer better
   | 'policy' // an operator chose another policy than the cost model
 
 /** One candidate, costs in seconds. */
 export type RankedBackend = {
   readonly backend: Backend
+  /** The model that would answer there. */
+  readonly model: string
   readonly expectedCachedTokens: number
   readonly waitSeconds: number
   readonly prefillSeconds: number
   readonly decodeSeconds: number
   readonly regretSeconds: number
+  /** What its model is expected to answer worse than the best one, in seconds; 0 where the client named the model. */
+  readonly qualitySeconds: number
   readonly costSeconds: number
+}
+
+/** A model of the group that was asked for, as it was judged for this turn. */
+export type ConsideredModel = ExpectedQuality & {
+  /** The least cost of a backend that serves it, without quality; null where none does. */
+  readonly seconds: number | null
 }
 
 /** The part of a prompt that was computed for this turn before it was sent. `ms`: how long the pieces took. */
@@ -69,6 +101,8 @@ export type Decision = {
   readonly promptTokens: number
   readonly expectedOutputTokens: number
   readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]
+  /** The models of the group; left out where the client named one. */
+  readonly considered?: readonly ConsideredModel[]
   /** Time the turn waited for a free backend, milliseconds; what was prepared meanwhile is not waiting. */
   readonly queuedMs: number
   /** What the first choice computed of this prompt before, in pieces; left out where the turn is sent whole. */

@@ -5,6 +5,7 @@ import type { Usage } from './usage.ts'
 /** What happened to a dispatched turn; everything that learns reads this and nothing else. */
 export type Outcome = {
   readonly backend: Backend
+  /** The model that answered. */
   readonly model: string
   readonly tenant: string
   readonly sessionId: string

@@ -1,6 +1,6 @@
 import type { FingerprintNote } from './fingerprint.ts'
 import type { SessionSource } from './turn.ts'
-import type { DecisionReason } from './decision.ts'
+import type { ConsideredModel, DecisionReason } from './decision.ts'
 
 /** What became of the cached prefix, and why: the values of `cache.why`. docs/api.md says each in a sentence. */
 export type CacheVerdict =
@@ -35,7 +35,10 @@ export type Receipt = {
   readonly requestId: string
   readonly createdAtMs: number
   readonly endpoint: string
+  /** The model that answered. */
   readonly model: string
+  /** The group that the client asked for, and what was expected of its models; left out where it named a model. */
+  readonly group?: { readonly name: string; readonly considered: readonly ConsideredModel[] }
   readonly session: { readonly id: string; readonly source: SessionSource }
   readonly backendId: string
   readonly servedModel: string
@@ -66,6 +69,8 @@ export type Receipt = {
     readonly prefillSeconds: number
     readonly decodeSeconds: number
     readonly regretSeconds: number
+    /** What its model is expected to answer worse than the best one; left out where that is nothing. */
+    readonly qualitySeconds?: number
     readonly costSeconds: number
   }[]
   readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]

@@ -1,6 +1,8 @@
+import type { SchedulingRequest } from './decision.ts'
 import type { FingerprintNote } from './fingerprint.ts'
 import type { ConversationItem, StoredItem } from './item.ts'
 import type { JsonObject } from './json.ts'
+import type { Subject } from './quality.ts'
 import type { StoredResponse } from './response.ts'
 
 export type Endpoint = 'responses' | 'chat' | 'completions' | 'embeddings'
@@ -70,6 +72,8 @@ export const startsWith = (chain: BlockChain, prefix: BlockChain): boolean => {
 /** A chain that can be continued; every extension is a new value. */
 export interface GrowingChain extends BlockChain {
   extend(text: string): GrowingChain
+  /** The chain of the same text for another model; the same chain where it is its own. */
+  forModel(model: string): GrowingChain
   /** A number (53 bits) that names the prefix of so many whole blocks; 0 for none. */
   key(blocks?: number): number
 }
@@ -95,7 +99,12 @@ export type ResolvedTurn = Turn & {
   readonly session: { readonly id: string; readonly source: SessionSource }
   /** Left out until the turn has been fingerprinted, and where it could not be. */
   readonly fingerprint?: FingerprintNote
+  /** The same as the choice of a model reads it. */
+  readonly subject?: Subject
 }
+
+/** A turn as it is sent, and what the scheduler was asked: with the name and the chain of the model that answers. */
+export type PlacedTurn = { readonly turn: ResolvedTurn; readonly request: SchedulingRequest }
 
 export type SessionSource = 'header' | 'conversation' | 'previous_response' | 'agent' | 'prefix' | 'new'
 

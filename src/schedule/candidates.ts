@@ -1,10 +1,12 @@
 import type { Backend } from '../model/backend.ts'
 import type { SchedulingRequest } from '../model/decision.ts'
 import { HomingError } from '../model/error.ts'
-import { contextTokens, FILTERS } from './filters.ts'
+import { contextAt, FILTERS } from './filters.ts'
 
 export type Candidates = {
   readonly backends: readonly Backend[]
+  /** Tokens of context that a model must have; 0 where none is known to. */
+  readonly neededTokens: number
   readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]
 }
 
@@ -30,7 +32,7 @@ export function findCandidates(
     backends = backends.filter(keeps)
   }
   const enough = neededContext(backends, request, expectedOutputTokens)
-  if (enough > 0) narrow('context', (backend) => (contextTokens(backend, request.model) ?? Infinity) >= enough)
+  if (enough > 0) narrow('context', (backend) => (contextAt(backend, request) ?? Infinity) >= enough)
   // A conversation keeps the protocol it was rendered in: another one would render another prefix.
   if (request.endpoint === 'responses' && request.protocol !== null) {
     const protocol = request.protocol
@@ -38,7 +40,7 @@ export function findCandidates(
       narrow('protocol', (backend) => backend.protocols.has(protocol))
     }
   }
-  return { backends, filteredOut }
+  return { backends, neededTokens: enough, filteredOut }
 }
 
 /**
@@ -54,13 +56,14 @@ export function findCandidates(
  */
 function neededContext(
   backends: readonly Backend[],
-  { model, promptTokens, maxOutputTokens }: SchedulingRequest,
+  request: SchedulingRequest,
   expectedOutputTokens: number,
 ): number {
+  const { promptTokens, maxOutputTokens } = request
   let largestTold = 0
   let largest = 0
   for (const backend of backends) {
-    const told = contextTokens(backend, model)
+    const told = contextAt(backend, request)
     largestTold = Math.max(largestTold, told ?? 0)
     largest = Math.max(largest, told ?? Infinity)
   }

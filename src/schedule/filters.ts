@@ -9,13 +9,31 @@ export type Filter = {
 
 /** In this order: what the fleet could never do first, what it cannot do right now last. */
 export const FILTERS: readonly Filter[] = [
-  { name: 'model', keeps: (backend, request) => backend.models.has(request.model) },
+  { name: 'model', keeps: offersModel },
   { name: 'endpoint', keeps: offersEndpoint },
   { name: 'vision', keeps: (backend, request) => !request.needsVision || backend.vision !== false },
   { name: 'health', keeps: (backend) => backend.healthy },
   { name: 'drain', keeps: (backend) => !backend.draining },
   { name: 'tried', keeps: (backend, request) => !request.exclude.has(backend.id) },
 ]
+
+/** The model, or one of the group that was asked for. */
+function offersModel({ models }: Backend, { model, choice }: SchedulingRequest): boolean {
+  return choice === undefined ? models.has(model) : choice.options.some((option) => models.has(option.model))
+}
+
+/** The largest of the models that the turn may use there; null where the backend does not tell. */
+export function contextAt(backend: Backend, { model, choice }: SchedulingRequest): number | null {
+  if (choice === undefined) return contextTokens(backend, model)
+  let largest: number | null = null
+  for (const option of choice.options) {
+    if (!backend.models.has(option.model)) continue
+    const told = contextTokens(backend, option.model)
+    if (told === null) return null
+    largest = Math.max(largest ?? 0, told)
+  }
+  return largest
+}
 
 /** Null where the backend does not tell. */
 export function contextTokens(backend: Backend, model: string): number | null {

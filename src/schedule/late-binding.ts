@@ -225,7 +225,8 @@ export class LateBinding {
   /** Sends the turn to the candidate at `position`, or a piece of its prompt. */
   #start(turn: WaitingTurn, position: number, overdue: boolean, now: number, startedMs: number): void {
     const { assessment, prepared } = turn
-    const { request, candidates } = assessment
+    const { candidates } = assessment
+    const request = assessment.requestAt(position)
     const backend = candidates[position]!
     const uncachedTokens = uncachedAt(assessment, position)
     const tokens =
@@ -235,7 +236,7 @@ export class LateBinding {
     if (tokens > 0) return this.#computePiece(turn, position, tokens)
     this.room.leave(turn)
     this.room.counts[overdue ? 'overdue' : 'placed']++
-    const here = prepared?.backendIndex === backend.index ? prepared : null
+    const here = isPreparedAt(prepared, backend, assessment.modelAt(position)) ? prepared : null
     const waited = {
       queuedMs: now - turn.enteredMs - computedMs(turn, now),
       ...(here === null ? {} : { prepared: here, reason: here.reason }),
@@ -246,11 +247,12 @@ export class LateBinding {
 
   #computePiece(turn: WaitingTurn, position: number, tokens: number): void {
     const { assessment, prepared } = turn
-    const { request, candidates, board } = assessment
+    const { candidates, board } = assessment
+    const request = assessment.requestAt(position)
     const backend = candidates[position]!
     const cachedTokens = board.cachedTokens[position]!
     const promptTokens = Math.min(request.promptTokens, cachedTokens + tokens)
-    const before = prepared?.backendIndex === backend.index ? prepared : null
+    const before = isPreparedAt(prepared, backend, request.model) ? prepared : null
     const foundTokens = before?.foundTokens ?? cachedTokens
     const end = this.#ports.beginPiece({
       request,
@@ -266,6 +268,7 @@ export class LateBinding {
     turn.computingAt = backend.index
     turn.prepared = {
       backendIndex: backend.index,
+      model: request.model,
       reason: before?.reason ?? assessment.reason(position),
       expectedTokens: before?.expectedTokens ?? cachedTokens,
       foundTokens,
@@ -274,7 +277,7 @@ export class LateBinding {
       ms: before?.ms ?? 0,
     }
     // An error here would end the process; sent whole, the turn meets it where its client is told.
-    const computed = turn.prefill!(backend, promptTokens, turn.signal).catch(() => null)
+    const computed = turn.prefill!(backend, promptTokens, turn.signal, request.model).catch(() => null)
     void computed.then((result) => {
       const nowMs = this.#ports.nowMs()
       const ms = nowMs - turn.computedUntilMs
@@ -309,6 +312,9 @@ export class LateBinding {
     }
   }
 }
+
+const isPreparedAt = (prepared: WaitingTurn['prepared'], backend: Backend, model: string): boolean =>
+  prepared !== null && prepared.backendIndex === backend.index && prepared.model === model
 
 /** What it did not wait: pieces of it were computed, one may be just now. */
 const computedMs = (turn: WaitingTurn, nowMs: number): number =>

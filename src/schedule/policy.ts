@@ -8,6 +8,8 @@ export type ScoreBoard = {
   readonly prefillSeconds: Float64Array
   readonly decodeSeconds: Float64Array
   readonly regretSeconds: Float64Array
+  /** Of turns that ask for a group of models; zeros otherwise. */
+  readonly qualitySeconds: Float64Array
   readonly costSeconds: Float64Array
 }
 
@@ -19,3 +21,13 @@ export interface Policy {
   /** The turn went to this backend; policies with a memory of their own note it here. */
   placed?(request: SchedulingRequest, backend: Backend): void
 }
+
+export const newBoard = (size: number): ScoreBoard => ({
+  cachedTokens: new Float64Array(size),
+  waitSeconds: new Float64Array(size),
+  prefillSeconds: new Float64Array(size),
+  decodeSeconds: new Float64Array(size),
+  regretSeconds: new Float64Array(size),
+  qualitySeconds: new Float64Array(size),
+  costSeconds: new Float64Array(size),
+})

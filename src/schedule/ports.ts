@@ -97,4 +97,5 @@ export type PrefillPiece = (
   backend: Backend,
   promptTokens: number,
   signal: CancelSignal | undefined,
+  model: string,
 ) => Promise<{ readonly promptTokens: number; readonly cachedTokens: number | null; readonly ms: number } | null>

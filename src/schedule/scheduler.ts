@@ -135,7 +135,7 @@ export class Scheduler {
   begin(decision: Decision, choice: RankedBackend, request: SchedulingRequest): InFlight {
     const { index, ledger, latency, calibration, policy } = this.#ports
     const { backend } = choice
-    const overheadSeconds = latency.prefillSeconds(0, backend.index, request.model)
+    const overheadSeconds = latency.prefillSeconds(0, backend.index, choice.model)
     this.#readiness.settle(decision.ranked[0]!.backend.index)
     calibration?.dispatched(request, backend.index)
     const inFlight = ledger.begin(backend.index, {

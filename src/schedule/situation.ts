@@ -1,10 +1,14 @@
 import type { Backend } from '../model/backend.ts'
 import type { SchedulingRequest } from '../model/decision.ts'
 
-/** One turn before its candidates: what every scorer may read. Positions are indices into `candidates`. */
+/**
+ * One turn before its candidates: what every scorer may read. Positions are indices into `candidates`; for a turn that asks
+ * for a group a backend is there once for each model of it that it serves.
+ */
 export type Situation = {
   readonly request: SchedulingRequest
   readonly candidates: readonly Backend[]
+  readonly modelAt: (position: number) => string
   /** Prompt tokens expected to be cached, by position. */
   readonly cachedTokens: Float64Array
   /** Tokens of the prefix that several sessions share, and by how many ways they go on from there. */

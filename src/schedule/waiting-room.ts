@@ -30,6 +30,7 @@ export type WaitingTurn = {
 
 export type PreparedAt = {
   readonly backendIndex: number
+  readonly model: string
   readonly reason: DecisionReason
   /** Expected to be cached there before the first piece, and what was. */
   readonly expectedTokens: number

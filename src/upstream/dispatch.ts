@@ -56,7 +56,6 @@ type Attempt =
 
 export type DispatchRequest = {
   readonly decision: Decision
-  readonly model: string
   readonly requestId: string
   /** The protocol that each backend would be spoken to. */
   readonly protocolFor: (backend: Backend) => Protocol
@@ -79,7 +78,7 @@ export async function dispatch(
   for (const choice of request.decision.ranked) {
     const { backend } = choice
     if (request.signal.aborted) break
-    const served = backend.models.get(request.model)
+    const served = backend.models.get(choice.model)
     if (served === undefined || contextOf(backend, served) <= tooSmallTokens) continue
     const protocol = request.protocolFor(backend)
     let rendered

@@ -37,7 +37,8 @@ export class ResponsesRelay implements Relay {
   #stream: BackendStream | null = null
   #reader: SseReader | null = null
   #pending = ''
-  /** The resource as it is at the beginning; nothing changes it. */
+  /** The response as it is at the beginning, with the model that answers once that is known; and its text. */
+  #resource: JsonObject
   #resourceText: string | null = null
   #sequence = 0
   #flushedSequence = 0
@@ -51,6 +52,7 @@ export class ResponsesRelay implements Relay {
     this.#turn = turn
     this.#sink = sink
     this.#ports = ports
+    this.#resource = ports.resource
     this.#reset()
   }
 
@@ -60,6 +62,7 @@ export class ResponsesRelay implements Relay {
         ? renderChat(this.#turn, served, backend.engine)
         : renderResponses(this.#turn, served, backend.engine)
     this.#omitted = rendered.omitted
+    this.#nameModel(served.name)
     this.#reset()
     this.#assembly.useTools(rendered.toolNames)
     const stream =
@@ -69,6 +72,13 @@ export class ResponsesRelay implements Relay {
     this.#stream = stream
     this.#reader = new SseReader((data) => stream.push(data))
     return { path: protocol === 'chat' ? '/v1/chat/completions' : '/v1/responses', body: JSON.stringify(rendered.body) }
+  }
+
+  /** A client that asked for a group is told who answers. */
+  #nameModel(name: string): void {
+    if (this.#resource['model'] === name) return
+    this.#resource = { ...this.#resource, model: name }
+    this.#resourceText = null
   }
 
   /** Sends head, created and in_progress although no backend has answered: the client learns that we are at it. */
@@ -188,7 +198,8 @@ export class ResponsesRelay implements Relay {
     this.#sequence = this.#flushedSequence
     this.#stream = null
     this.#reader = null
-    const { resource, newId, nowSeconds } = this.#ports
+    const { newId, nowSeconds } = this.#ports
+    const resource = this.#resource
     this.#assembly = new ResponseAssembly({
       resource,
       toolNames: new Map(),
@@ -203,7 +214,7 @@ export class ResponsesRelay implements Relay {
     const opening = event.type === 'response.created' || event.type === 'response.in_progress'
     if (opening && this.#createdSent) return
     this.#pending += opening
-      ? encodeOpening(event.type, (this.#resourceText ??= JSON.stringify(this.#ports.resource)), this.#sequence++)
+      ? encodeOpening(event.type, (this.#resourceText ??= JSON.stringify(this.#resource)), this.#sequence++)
       : encodeEvent(event, this.#sequence++)
   }
 

@@ -69,6 +69,8 @@ log: { level: warn }
       bodyBytes: 2 ** 20, items: 50, depth: 9,
       tenant: { concurrency: null, requestsPerMinute: 600, tokensPerMinute: 50_000, tokensCounted: 'uncached' },
     },
+    modelGroups: [],
+    models: {},
     memory: { blockIndexBytes: 2 ** 26, lineageCharacters: 64 * 2 ** 20, lineages: 50_000, sessions: 200_000, receipts: 500 },
     policy: 'lmetric',
     chunkedPrefill: false,
@@ -177,7 +179,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
     "1 backends[0].ca: cannot read '/nonexistent/ca.pem': ENOENT: no such file or directory, open '/nonexistent/ca.pem'"],
   ['backends as a mapping', 'backends: { url: "http://h:1" }', '1 backends: expected a list, but got a mapping'],
   ['a backend as text', 'backends: ["http://h:1"]',
-    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, hints, kv_events, but got a string'],
+    '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, hints, kv_events, specialises_in, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
     'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, fingerprint, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',

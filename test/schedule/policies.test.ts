@@ -19,7 +19,7 @@ const boardOf = (given: Given) => {
   const column = (values: readonly number[] = [0, 0, 0]): Float64Array => Float64Array.from(values)
   return {
     cachedTokens: column(given.cached), waitSeconds: column(given.waitSeconds), prefillSeconds: column(given.prefillSeconds),
-    decodeSeconds: column(), regretSeconds: column(), costSeconds: column(),
+    decodeSeconds: column(), regretSeconds: column(), qualitySeconds: column(), costSeconds: column(),
   }
 }
 const policyWith = (name: PolicyName, given: Given = {}, seed = 1): Policy => createPolicy(name, {

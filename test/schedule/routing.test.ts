@@ -172,13 +172,13 @@ describe('Placement', () => {
     const scorer = regretScorer(index, { prefillSeconds: () => 0.5 }, (elapsedMs) => 1 / (1 + elapsedMs / 10_000))
     const request = requestFor(words('new', 4))
     const costOf = scorer.prepare({
-      request, candidates: [0, 1, 2].map((at) => backendAt(at)), cachedTokens: new Float64Array(3), trunkTokens: 0, trunkFanOut: 1, tokensPerBlock: 512, expectedOutputTokens: 20,
+      request, candidates: [0, 1, 2].map((at) => backendAt(at)), modelAt: () => 'm', cachedTokens: new Float64Array(3), trunkTokens: 0, trunkFanOut: 1, tokensPerBlock: 512, expectedOutputTokens: 20,
     })
     const [fresh, idle, free] = [0, 1, 2].map((at) => costOf(backendAt(at), at)) as [number, number, number]
     assert.ok(free < idle && idle < fresh, `${free} ${idle} ${fresh}`)
     // A conversation that goes on there takes no new slot.
     const goesOn = scorer.prepare({
-      request, candidates: [backendAt(0)], cachedTokens: Float64Array.of(1024), trunkTokens: 0, trunkFanOut: 1, tokensPerBlock: 512, expectedOutputTokens: 20,
+      request, candidates: [backendAt(0)], modelAt: () => 'm', cachedTokens: Float64Array.of(1024), trunkTokens: 0, trunkFanOut: 1, tokensPerBlock: 512, expectedOutputTokens: 20,
     })
     assert.equal(goesOn(backendAt(0), 0), 0)
   })

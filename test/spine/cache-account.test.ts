@@ -5,7 +5,7 @@ import type { RankedBackend } from '../../src/model/decision.ts'
 import { backendAt } from '../schedule/fixture.ts'
 
 const ranked = (index: number, expectedCachedTokens: number): RankedBackend => ({
-  backend: backendAt(index), expectedCachedTokens, waitSeconds: 0, prefillSeconds: 0, decodeSeconds: 0, regretSeconds: 0, costSeconds: 0,
+  backend: backendAt(index), model: 'm', expectedCachedTokens, waitSeconds: 0, prefillSeconds: 0, decodeSeconds: 0, regretSeconds: 0, qualitySeconds: 0, costSeconds: 0,
 })
 const home = ranked(0, 1900)
 

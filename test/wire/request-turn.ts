@@ -17,6 +17,7 @@ const CHAIN: GrowingChain = {
   blockCharacters: 64,
   totalCharacters: 0,
   extend: () => CHAIN,
+  forModel: () => CHAIN,
   key: () => 0,
 }
 

@@ -7,7 +7,7 @@ export function decodeScorer(
 ): Scorer {
   return {
     name: 'decode',
-    prepare: ({ request, expectedOutputTokens }) => (backend) =>
-      expectedOutputTokens * latency.stepSeconds(ledger.runningCount(backend.index), backend.index, request.model),
+    prepare: ({ modelAt, expectedOutputTokens }) => (backend, position) =>
+      expectedOutputTokens * latency.stepSeconds(ledger.runningCount(backend.index), backend.index, modelAt(position)),
   }
 }

@@ -6,7 +6,7 @@ export function prefillScorer(latency: {
 }): Scorer {
   return {
     name: 'prefill',
-    prepare: ({ request, cachedTokens }) => (backend, position) =>
-      latency.prefillSeconds(request.promptTokens - cachedTokens[position]!, backend.index, request.model),
+    prepare: ({ request, modelAt, cachedTokens }) => (backend, position) =>
+      latency.prefillSeconds(request.promptTokens - cachedTokens[position]!, backend.index, modelAt(position)),
   }
 }

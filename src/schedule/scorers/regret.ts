@@ -29,13 +29,13 @@ export function regretScorer(
 ): Scorer {
   return {
     name: 'regret',
-    prepare: ({ request, candidates, cachedTokens, trunkTokens, trunkFanOut }) => {
-      const { promptTokens, model } = request
+    prepare: ({ request, candidates, modelAt, cachedTokens, trunkTokens, trunkFanOut }) => {
+      const { promptTokens } = request
       let slotSeconds = 0
       let ofSlots = 0
-      for (const { index: b } of candidates) {
+      for (const [position, { index: b }] of candidates.entries()) {
         if (index.slots(b) === Infinity) continue
-        slotSeconds += (latency.prefillSeconds(promptTokens, b, model) - slotSeconds) / ++ofSlots
+        slotSeconds += (latency.prefillSeconds(promptTokens, b, modelAt(position)) - slotSeconds) / ++ofSlots
       }
       const giveBack = trunkFanOut < TRUNK_FAN_OUT ? 0 : 1 - 1 / trunkFanOut ** 2
       return (backend, position) => {
@@ -48,8 +48,8 @@ export function regretScorer(
           seconds += share * slotSeconds
         }
         if (giveBack > 0 && cached < trunkTokens) {
-          const withTrunk = latency.prefillSeconds(promptTokens - trunkTokens, backend.index, model)
-          seconds -= giveBack * (latency.prefillSeconds(promptTokens - cached, backend.index, model) - withTrunk)
+          const withTrunk = latency.prefillSeconds(promptTokens - trunkTokens, backend.index, modelAt(position))
+          seconds -= giveBack * (latency.prefillSeconds(promptTokens - cached, backend.index, modelAt(position)) - withTrunk)
         }
         return seconds
       }

@@ -23,9 +23,9 @@ export function waitScorer(
   }
   return {
     name: 'wait',
-    prepare: ({ request, expectedOutputTokens }) => {
+    prepare: ({ request, modelAt, expectedOutputTokens }) => {
       const turnTokens = request.promptTokens + expectedOutputTokens
-      return (backend) => {
+      return (backend, position) => {
         const prefill = ledger.waitSeconds(backend.index)
         if (backend.slots === null && backend.config.maxInFlightTokens === null) return prefill
         const running = ledger.runningCount(backend.index)
@@ -34,7 +34,7 @@ export function waitScorer(
         // Answers are anywhere between begun and done; of `together` of them the next to end has about 1/together left.
         const together = Math.min(running, backend.slots ?? running)
         const tokens = ledger.decodeTokens(backend.index) / running / together
-        return prefill + ahead * tokens * latency.stepSeconds(running - 1, backend.index, request.model)
+        return prefill + ahead * tokens * latency.stepSeconds(running - 1, backend.index, modelAt(position))
       }
     },
   }
