@@ -16,6 +16,7 @@ import { openLog } from './compose/log.ts'
 import { addOperatorRoutes } from './compose/operator-access.ts'
 import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
+import { buildSnapshots } from './compose/snapshots.ts'
 import { buildSpecialisation } from './compose/specialisation.ts'
 import { buildStages } from './compose/stages.ts'
 import type { Config } from './config.ts'
@@ -37,6 +38,7 @@ import type { SemanticAffinityRouter } from './model/affinity.ts'
 import { ReceiptBook } from './receipt-book.ts'
 import { createPolicy } from './schedule/policies/catalogue.ts'
 import { Scheduler } from './schedule/scheduler.ts'
+import type { SnapshotPart } from './snapshots.ts'
 import type { Stages } from './stages.ts'
 import { Connections } from './upstream/connections.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
@@ -148,6 +150,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     fleet, cache, scheduler, latency, charactersPerToken, dispatchPorts, nowMs, wallMs, log, fallback,
   })
 
+  // what is learnt and outlives the process: each part is restored before the first turn
+  const snapshotParts: SnapshotPart[] = []
+  const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
+
   const stages = buildStages({
     config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, charactersPerToken,
     fingerprints, specialisation, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
@@ -196,10 +202,12 @@ export async function startGateway(config: Config, options: { readonly version: 
     onBug: (requestId, error) => log.error({ request_id: requestId, err: error }, 'unexpected failure'),
     closing: () => closing,
   })
+  await snapshots.start()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(config.listen.port, config.listen.host, () => resolve())
   }).catch(async (error: unknown) => {
+    await snapshots.close()
     await store.close()
     throw error
   })
@@ -222,6 +230,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     registry.close()
     metricsProbe.close()
     await Promise.all([connections.close(), fleet.probeConnections.close(), events.close()])
+    await snapshots.close()
     await store.close()
     logSink.flushSync()
   }

@@ -8,6 +8,7 @@ import { DEFAULT_RETENTION } from './response-store.ts'
 import type {
   EvictionReason, ItemPage, PageRequest, Removed, ResponseSave, ResponseStore, Retention, StoreStats, Swept,
 } from './response-store.ts'
+import { checkState } from './saved-state.ts'
 import { StorageError } from './storage-error.ts'
 
 type ItemEntry = { readonly key: string; readonly id: string; readonly body: string; refs: number }
@@ -51,6 +52,7 @@ export class MemoryStore implements ResponseStore {
   readonly #texts = new Map<string, TextEntry>()
   readonly #responses = new Map<string, ResponseEntry>()
   readonly #conversations = new Map<string, ConversationEntry>()
+  readonly #states = new Map<string, Uint8Array>()
   readonly #evicted = { expired: none(), size: none() }
   #bytes = 0
   #closed = false
@@ -209,6 +211,19 @@ export class MemoryStore implements ResponseStore {
     return true
   }
 
+  async saveState(name: string, bytes: Uint8Array): Promise<void> {
+    this.#check()
+    checkState(name, bytes)
+    const before = this.#states.get(name)
+    this.#setState(name, bytes.slice())
+    this.#fit(new Set(), () => this.#setState(name, before))
+  }
+
+  async loadState(name: string): Promise<Uint8Array | null> {
+    this.#check()
+    return this.#states.get(name)?.slice() ?? null
+  }
+
   async recentResponses(limit: number): Promise<readonly StoredResponse[]> {
     this.#check()
     return [...this.#responses.values()].slice(-limit).reverse().map((entry) => this.#unpack(entry))
@@ -246,6 +261,12 @@ export class MemoryStore implements ResponseStore {
 
   #check(): void {
     if (this.#closed) throw new StorageError('closed', 'The store is closed.')
+  }
+
+  #setState(name: string, bytes: Uint8Array | undefined): void {
+    this.#bytes += (bytes?.length ?? 0) - (this.#states.get(name)?.length ?? 0)
+    if (bytes === undefined) this.#states.delete(name)
+    else this.#states.set(name, bytes)
   }
 
   #item(tenant: string, id: string): StoredItem | null {

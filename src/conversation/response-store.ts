@@ -38,6 +38,14 @@ export interface ResponseStore {
   getConversationItem(tenant: string, conversationId: string, itemId: string): Promise<StoredItem | null>
   removeConversationItem(tenant: string, conversationId: string, itemId: string): Promise<boolean>
 
+  /**
+   * What the gateway has learnt, under a name of its own: replaces what was saved there, whole or not at all. `too_large`
+   * beyond 32 MiB. Retention and the size bound leave states alone; in memory they count towards the bound.
+   */
+  saveState(name: string, bytes: Uint8Array): Promise<void>
+  /** An own copy; null when nothing was saved under the name. */
+  loadState(name: string): Promise<Uint8Array | null>
+
   /** Newest first, over all tenants: the block index is rebuilt from these after a restart. */
   recentResponses(limit: number): Promise<readonly StoredResponse[]>
   /** Lets go of what is too old, then of the oldest until the size bound holds. Yields to other work between batches. */

@@ -13,6 +13,7 @@ import { StorageError } from './storage-error.ts'
  *                      row, without id and content, until the last of them is gone. Rows are never used again:
  *                      `conversation.last_response` and the context cache may name one that is gone.
  *   conversation_item  the order of a conversation.
+ *   state              what the gateway has learnt, by name: one value each, replaced whole.
  */
 const MIGRATIONS: readonly string[] = [
   `
@@ -38,6 +39,7 @@ const MIGRATIONS: readonly string[] = [
     conversation INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL,
     PRIMARY KEY (conversation, position), UNIQUE (conversation, item)) WITHOUT ROWID;
   `,
+  'CREATE TABLE state (row INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, saved_at_ms INTEGER NOT NULL, body BLOB NOT NULL)',
 ]
 
 export const migrate = (database: Database, nowMs: number): void => {

@@ -3,6 +3,7 @@ import type { StoredItem } from '../model/item.ts'
 import type { StoredConversation, StoredResponse } from '../model/response.ts'
 import { GroupCommit } from './group-commit.ts'
 import { DEFAULT_RETENTION } from './response-store.ts'
+import { checkState } from './saved-state.ts'
 import type {
   EvictionReason, ItemPage, PageRequest, Removed, ResponseSave, ResponseStore, Retention, StoreStats, Swept,
 } from './response-store.ts'
@@ -59,6 +60,9 @@ class SqliteStore implements ResponseStore {
   readonly #responses: SqliteResponses
   readonly #pageCount
   readonly #freePages
+  readonly #saveState
+  readonly #loadState
+  readonly #bytesOfStates
   /** What the open transaction has changed, and what is committed. */
   readonly #tally: Tally = none()
   readonly #count: Tally
@@ -75,6 +79,10 @@ class SqliteStore implements ResponseStore {
     this.#responses = new SqliteResponses(database, this.#items, this.#conversations, this.#tally)
     this.#pageCount = database.prepare('PRAGMA page_count')
     this.#freePages = database.prepare('PRAGMA freelist_count')
+    this.#saveState = database.prepare(`INSERT INTO state (name, saved_at_ms, body) VALUES (?, ?, ?)
+      ON CONFLICT (name) DO UPDATE SET saved_at_ms = excluded.saved_at_ms, body = excluded.body`)
+    this.#loadState = database.prepare('SELECT body FROM state WHERE name = ?')
+    this.#bytesOfStates = database.prepare('SELECT coalesce(sum(length(body)), 0) AS bytes FROM state')
     this.#count = database.prepare(`SELECT (SELECT count(*) FROM response WHERE id IS NOT NULL) AS responses,
       (SELECT count(*) FROM conversation) AS conversations, (SELECT count(*) FROM item) AS items`).get() as Tally
     this.#commits = new GroupCommit(database, schedule, {
@@ -176,6 +184,16 @@ class SqliteStore implements ResponseStore {
     })
   }
 
+  async saveState(name: string, bytes: Uint8Array): Promise<void> {
+    checkState(name, bytes)
+    const body = bytes.slice()
+    await this.#commits.write(() => this.#saveState.run(name, Math.floor(this.#nowMs()), body))
+  }
+
+  loadState(name: string): Promise<Uint8Array | null> {
+    return this.#read(() => (this.#loadState.get(name) as { body: Uint8Array } | undefined)?.body ?? null)
+  }
+
   recentResponses(limit: number): Promise<readonly StoredResponse[]> {
     return this.#read(() => this.#responses.recent(limit))
   }
@@ -239,10 +257,11 @@ class SqliteStore implements ResponseStore {
     return responses.length === SWEEP_BATCH || items.length === SWEEP_BATCH
   }
 
-  /** Whatever was used least recently: a response, a conversation or an unused item. */
+  /** Whatever was used least recently: a response, a conversation or an unused item. States do not count: they stay. */
   #removeOldest(): boolean {
+    const { bytes: ofStates } = this.#bytesOfStates.get() as { bytes: number }
     for (let removed = 0; removed < SWEEP_BATCH; removed += 1) {
-      if (this.#usedBytes() <= this.#retention.maxBytes) return false
+      if (this.#usedBytes() - ofStates <= this.#retention.maxBytes) return false
       const ever = Number.MAX_SAFE_INTEGER
       const oldest = [
         ...this.#responses.createdBefore(ever, 1).map((found) => ({ ...found, remove: this.#removeResponse })),

@@ -9,6 +9,7 @@ export type StorageErrorCode =
   | 'not_writable' // the folder or the file cannot be written
   | 'full' // the disk, or the bound of a memory store, has no room
   | 'conflict' // the id is taken
+  | 'too_large' // a state is larger than what is kept of one
   | 'missing_item' // a response or conversation names an item that is not stored
   | 'closed'
   | 'unavailable' // no SQLite for this platform

@@ -33,3 +33,11 @@ test('memory store: the byte count returns to zero when everything is deleted', 
   await store.sweep(Number.MAX_SAFE_INTEGER)
   assert.equal(store.stats().bytes, 0)
 })
+
+test('memory store: a state that does not fit is refused, and the one before it stays', async () => {
+  const store = new MemoryStore({ nowMs: () => 0, retention: { maxAgeMs: 1e9, maxBytes: 20_000 } })
+  await store.saveState('lengths', new Uint8Array(5_000))
+  await assert.rejects(store.saveState('lengths', new Uint8Array(21_000)), (error: unknown) => error instanceof StorageError && error.code === 'full')
+  assert.equal((await store.loadState('lengths'))?.length, 5_000)
+  assert.equal(store.stats().bytes, 5_000)
+})

@@ -338,12 +338,53 @@ export const storeContract = (name: string, open: OpenStore): void => {
     assert.equal((await store.getResponse('acme', 'r199'))?.id, 'r199')
   }, { maxAgeMs: 1_000_000, maxBytes: 1_000_000 })
 
+  it('a state comes back as it was saved under its name, and the newer one replaces the older whole', async (store) => {
+    assert.equal(await store.loadState('lengths'), null)
+    const bytes = Uint8Array.from({ length: 100_000 }, (_, at) => at % 251)
+    const saved = store.saveState('lengths', bytes)
+    bytes.fill(7)
+    await saved
+    const read = await store.loadState('lengths')
+    assert.equal(read?.length, 100_000)
+    assert.ok(read.every((value, at) => value === at % 251), 'what the caller changed after saving is not stored')
+    read.fill(9)
+    assert.equal((await store.loadState('lengths'))?.[1], 1, 'nor what it changed in what it read')
+    await Promise.all([store.saveState('lengths', Uint8Array.of(1, 2)), store.saveState('lengths', Uint8Array.of(3))])
+    assert.deepEqual([...((await store.loadState('lengths')) ?? [])], [3])
+    await store.saveState('other', new Uint8Array(0))
+    assert.equal((await store.loadState('other'))?.length, 0)
+    assert.deepEqual([...((await store.loadState('lengths')) ?? [])], [3])
+  })
+
+  it('a state of more than 32 MiB, or under a name that is none, is refused in words and leaves what was there', async (store) => {
+    await store.saveState('lengths', Uint8Array.of(1))
+    await assert.rejects(store.saveState('lengths', new Uint8Array(32 * 2 ** 20 + 1)), (error: unknown) => {
+      assert.ok(refusesWith('too_large')(error))
+      assert.match((error as Error).message, /'lengths' has 33554433 bytes; at most 33554432/)
+      return true
+    })
+    assert.deepEqual([...((await store.loadState('lengths')) ?? [])], [1])
+    for (const name of ['', 'Ä', '../x', 'a'.repeat(65)]) await assert.rejects(store.saveState(name, Uint8Array.of(1)), refusesWith('failed'))
+  })
+
+  it('a sweep leaves states alone, and does not let conversations pay for them', async (store) => {
+    await store.saveState('lengths', new Uint8Array(300_000))
+    await saveTurn(store, 'r1', null)
+    const { expired, size } = await store.sweep(1_000)
+    assert.deepEqual([expired.responses, size.responses], [0, 0])
+    assert.equal((await store.loadState('lengths'))?.length, 300_000)
+    assert.equal((await store.sweep(1e12)).expired.responses, 1)
+    assert.equal((await store.loadState('lengths'))?.length, 300_000)
+  }, { maxAgeMs: 10_000, maxBytes: 500_000 })
+
   it('after close every call is refused and the counts stay readable', async (store) => {
     await saveTurn(store, 'r1', null)
     await store.close()
     await store.close()
     await assert.rejects(store.getResponse('acme', 'r1'), refusesWith('closed'))
     await assert.rejects(saveTurn(store, 'r2', null), refusesWith('closed'))
+    await assert.rejects(store.saveState('lengths', Uint8Array.of(1)), refusesWith('closed'))
+    await assert.rejects(store.loadState('lengths'), refusesWith('closed'))
     assert.equal(store.stats().responses, 1)
   })
 }
