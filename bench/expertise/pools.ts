@@ -1,0 +1,61 @@
+/** Pools of models to choose from, and what the best single model and perfect labels would bring on held-out questions. */
+import { integerBelow, type Random } from '../../sim/random.ts'
+import type { OutcomeMatrix, Question } from './subjects.ts'
+
+export type Pool = { readonly kind: string; readonly matrix: OutcomeMatrix; readonly members: readonly number[] }
+export type Split = { readonly learn: readonly Question[]; readonly test: readonly Question[] }
+
+export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
+export const scoreOf = (questions: readonly Question[], model: number): number => mean(questions.map(({ scores }) => scores[model]!))
+
+export function splitOf(matrix: OutcomeMatrix, random: Random): Split {
+  const order = [...matrix.questions]
+  for (let place = order.length - 1; place > 0; place--) {
+    const other = integerBelow(random, place + 1)
+    ;[order[place], order[other]] = [order[other]!, order[place]!]
+  }
+  const half = order.length >> 1
+  return { learn: order.slice(0, half), test: order.slice(half) }
+}
+
+/** `LABEL_LEAN` questions of a label count as the model's overall score. */
+const LABEL_LEAN = 10
+
+/** Score on `test` of choosing by true label, everything about `learn` known. */
+export function perfectLabels({ learn, test }: Split, members: readonly number[]): number {
+  const overall = members.map((model) => scoreOf(learn, model))
+  const best = new Map<string, number>()
+  for (const label of new Set(learn.map((question) => question.label))) {
+    const own = learn.filter((question) => question.label === label)
+    const scores = members.map((model, at) => (own.length * scoreOf(own, model) + LABEL_LEAN * overall[at]!) / (own.length + LABEL_LEAN))
+    best.set(label, members[scores.indexOf(Math.max(...scores))]!)
+  }
+  const fallback = members[overall.indexOf(Math.max(...overall))]!
+  return mean(test.map(({ label, scores }) => scores[best.get(label) ?? fallback]!))
+}
+
+/** The member that is best over all questions. */
+export const bestSingle = ({ matrix, members }: Pool): number =>
+  members.reduce((best, model) => (scoreOf(matrix.questions, model) > scoreOf(matrix.questions, best) ? model : best))
+
+/** What labels gain where everything is known: pools without it have nothing to learn. */
+export function headroom(pool: Pool): number {
+  const { questions } = pool.matrix
+  return perfectLabels({ learn: questions, test: questions }, pool.members) - scoreOf(questions, bestSingle(pool))
+}
+
+export function drawPools(matrix: OutcomeMatrix, size: number, count: number, within: number | null, least: number, random: Random): Pool[] {
+  const found = new Map<string, Pool>()
+  const kind = within === null ? String(size) : `${size} close`
+  for (let tries = 0; tries < 20_000 && found.size < count; tries++) {
+    const members = new Set<number>()
+    while (members.size < size) members.add(integerBelow(random, matrix.models.length))
+    const pool = { kind, matrix, members: [...members].sort((left, right) => left - right) }
+    const key = pool.members.join(' ')
+    if (found.has(key)) continue
+    const scores = pool.members.map((model) => scoreOf(matrix.questions, model))
+    if (within !== null && Math.max(...scores) - Math.min(...scores) > within) continue
+    if (headroom(pool) >= least) found.set(key, pool)
+  }
+  return [...found.values()]
+}
