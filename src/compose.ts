@@ -31,6 +31,7 @@ import { Tenants } from './http/tenants.ts'
 import { IdleQueue } from './idle-queue.ts'
 import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
+import { Expertise } from './learn/expertise.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
 import { Metrics } from './metrics.ts'
@@ -116,9 +117,17 @@ export async function startGateway(config: Config, options: { readonly version: 
   const conversations = buildConversations({ memory: config.memory, store, newId })
 
   // which model answers
+  const expertise = new Expertise({
+    halfLifeMs: null,
+    exploration: null,
+    shareBetweenTenants: false,
+    priors: Object.fromEntries(Object.entries(config.models).map(([name, { specialisesIn }]) => [name, specialisesIn])),
+    random: Math.random,
+    wallMs,
+  })
   const specialisation = buildSpecialisation({
     groups: config.modelGroups,
-    expect: (_tenant, models) => models.map((model) => ({ model, mean: 0.5, deviation: 0.5, observations: 0, drawn: Math.random() })),
+    expect: (tenant, models, subject) => expertise.expect(tenant, models, subject),
     lastModel: (turn) => conversations.lastTurns.modelOf(turn),
   })
 

@@ -24,6 +24,8 @@ export type Harness = {
 
 export type HarnessOptions = {
   readonly backends?: number
+  /** What each backend serves, one a backend; `m` everywhere where left out. */
+  readonly models?: readonly string[]
   readonly usual?: Script
   readonly config?: JsonObject
   /** Fields of each backend's declaration. */
@@ -36,9 +38,10 @@ export type HarnessOptions = {
 export async function harness(test: TestContext, options: HarnessOptions = {}): Promise<Harness> {
   const queue = new ScriptQueue()
   const upstreams: ScriptedUpstream[] = []
-  for (let i = 0; i < (options.backends ?? 2); i++) {
+  for (let i = 0; i < (options.models?.length ?? options.backends ?? 2); i++) {
     upstreams.push(await ScriptedUpstream.start({
       queue,
+      ...(options.models === undefined ? {} : { model: options.models[i]! }),
       ...(options.usual === undefined ? {} : { usual: options.usual }),
       ...(options.offersResponses === undefined ? {} : { offersResponses: options.offersResponses }),
       ...(options.contextTokens === undefined ? {} : { contextTokens: options.contextTokens }),
