@@ -14,6 +14,7 @@ import { gaugesOf } from './compose/gauges.ts'
 import { buildExactTurns, buildKvEvents } from './compose/kv-events.ts'
 import { openLog } from './compose/log.ts'
 import { addOperatorRoutes } from './compose/operator-access.ts'
+import { buildOutcomes } from './compose/outcomes.ts'
 import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
 import { buildStages } from './compose/stages.ts'
@@ -119,9 +120,17 @@ export async function startGateway(config: Config, options: { readonly version: 
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
   const receipts = new ReceiptBook(config.memory.receipts)
+  const outcomes = await buildOutcomes({
+    config, store, nowMs, wallMs, log, fallback,
+    learner: { observe: () => {} },
+    choiceOf: () => null,
+  }).catch(async (error: unknown) => {
+    await store.close()
+    throw error
+  })
   const metrics = new Metrics(
     gaugesOf({
-      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, scheduler, store, receipts, latency, outputLength, tenantLimits,
+      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, scheduler, store, receipts, outcomes, latency, outputLength, tenantLimits,
       prewarming: () => prewarming,
     }),
   )
@@ -140,7 +149,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
 
   const stages = buildStages({
-    config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, charactersPerToken,
+    config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
     fingerprints, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
@@ -149,7 +158,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const limits = { maxItems: config.limits.items, maxDepth: config.limits.depth }
   let firstProbeDone = false
   const router = buildRoutes({
-    stages, limits, fleet, cache, prewarming, conversations, scheduler, store, charactersPerToken, metrics, wallMs,
+    stages, limits, fleet, cache, prewarming, conversations, scheduler, store, outcomes, charactersPerToken, metrics, wallMs,
     version: options.version,
     notReady: () =>
       missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
@@ -163,6 +172,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     registerCacheState: (backendId, sessionId, metadata) =>
       void cacheReports.apply(cacheReports.check(backendId, sessionId, metadata)),
   })
+  outcomes.addRoutes(router)
   addOperatorRoutes(router, { limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs })
 
   followBackends({ fleet, cache, kvEvents, exactness, prewarming, scheduler, metrics, log })
@@ -212,7 +222,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     prewarming.prewarmer.close()
     registry.close()
     metricsProbe.close()
-    await Promise.all([connections.close(), fleet.probeConnections.close(), events.close()])
+    await Promise.all([connections.close(), fleet.probeConnections.close(), events.close(), outcomes.close()])
     await store.close()
     logSink.flushSync()
   }
@@ -236,6 +246,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       closing = true
       server.close()
       server.closeAllConnections()
+      outcomes.flushSync()
       logSink.flushSync()
     },
   }

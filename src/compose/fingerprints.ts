@@ -9,6 +9,7 @@ import { Fingerprinter } from '../fingerprint/fingerprinter.ts'
 import { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { HomingError } from '../model/error.ts'
 import type { FingerprintNote, SemanticFingerprint } from '../model/fingerprint.ts'
+import type { Subject } from '../model/quality.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 
 export type Fingerprints = {
@@ -63,7 +64,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
         const found = cache.update(keyOf(turn), turn.context)
         const microseconds = Math.round(1000 * (ports.nowMs() - started))
         ports.observe(microseconds, found?.partial ?? false)
-        return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds) }
+        return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds), subject: subjectOf(found) }
       } catch (error) {
         ports.failed(error)
         return turn
@@ -98,6 +99,14 @@ const noteOf = (found: SemanticFingerprint, microseconds: number): FingerprintNo
   expectedRemainingTurns: rounded(found.expectedRemainingTurns),
   partial: found.partial,
   microseconds,
+})
+
+const subjectOf = ({ topics, intent, inScope, complexity, embedding }: SemanticFingerprint): Subject => ({
+  topics,
+  intent,
+  inScope,
+  complexity,
+  embedding,
 })
 
 const rounded = (value: number): number => Math.round(value * 1000) / 1000

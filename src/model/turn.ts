@@ -1,6 +1,7 @@
 import type { FingerprintNote } from './fingerprint.ts'
 import type { ConversationItem, StoredItem } from './item.ts'
 import type { JsonObject } from './json.ts'
+import type { Subject } from './quality.ts'
 import type { StoredResponse } from './response.ts'
 
 export type Endpoint = 'responses' | 'chat' | 'completions' | 'embeddings'
@@ -95,6 +96,8 @@ export type ResolvedTurn = Turn & {
   readonly session: { readonly id: string; readonly source: SessionSource }
   /** Left out until the turn has been fingerprinted, and where it could not be. */
   readonly fingerprint?: FingerprintNote
+  /** The same as the choice of a model reads it. */
+  readonly subject?: Subject
 }
 
 export type SessionSource = 'header' | 'conversation' | 'previous_response' | 'agent' | 'prefix' | 'new'
