@@ -24,7 +24,7 @@ export async function answerChat(run: TurnRun): Promise<void> {
     patience.stop()
   }
   const receipt = run.settle(result, relay, relay.answerId ?? stages.newId('resp'), null)
-  stages.receipts.put(turn.tenant, receipt)
+  stages.receipts.put(run.turn, receipt)
   if (result.kind === 'answered') relay.finish()
   stages.observe(turn, receipt, result)
 }

@@ -31,7 +31,7 @@ export async function answerResponses(run: TurnRun): Promise<void> {
     result = await run.dispatch(relay)
     if (result.kind === 'cancelled') {
       const receipt = run.settle(result, relay, id, null)
-      stages.receipts.put(turn.tenant, receipt)
+      stages.receipts.put(run.turn, receipt)
       stages.observe(turn, receipt, result)
       return
     }
@@ -55,7 +55,7 @@ export async function answerResponses(run: TurnRun): Promise<void> {
     result === null
       ? run.failedReceipt(relay, id, createdAtMs, failovers)
       : run.settle(result, relay, id, turn.store ? id : null)
-  stages.receipts.put(turn.tenant, receipt)
+  stages.receipts.put(run.turn, receipt)
   const diagnostics = await stages.diagnose(turn, receipt)
   if (diagnostics !== null) final = { ...final, prompt_cache_diagnostics: diagnostics }
   if (turn.store) {
@@ -64,7 +64,7 @@ export async function answerResponses(run: TurnRun): Promise<void> {
     } catch (error) {
       const failure = storageFailure(error)
       receipt = { ...receipt, outcome: 'failed', trouble: 'the answer could not be stored' }
-      stages.receipts.put(turn.tenant, receipt)
+      stages.receipts.put(run.turn, receipt)
       if (!turn.stream) {
         stages.observe(turn, receipt, result)
         throw failure

@@ -14,6 +14,7 @@ import { gaugesOf } from './compose/gauges.ts'
 import { buildExactTurns, buildKvEvents } from './compose/kv-events.ts'
 import { openLog } from './compose/log.ts'
 import { addOperatorRoutes } from './compose/operator-access.ts'
+import { buildOutcomes } from './compose/outcomes.ts'
 import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
 import { buildSnapshots } from './compose/snapshots.ts'
@@ -31,7 +32,6 @@ import { Tenants } from './http/tenants.ts'
 import { IdleQueue } from './idle-queue.ts'
 import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
-import { Expertise } from './learn/expertise.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
 import { Metrics } from './metrics.ts'
@@ -117,18 +117,11 @@ export async function startGateway(config: Config, options: { readonly version: 
   const conversations = buildConversations({ memory: config.memory, store, newId })
 
   // which model answers
-  const expertise = new Expertise({
-    halfLifeMs: null,
-    exploration: null,
-    shareBetweenTenants: false,
-    priors: Object.fromEntries(Object.entries(config.models).map(([name, { specialisesIn }]) => [name, specialisesIn])),
+  const specialisation = buildSpecialisation({
+    config,
+    lastModel: (turn) => conversations.lastTurns.modelOf(turn),
     random: Math.random,
     wallMs,
-  })
-  const specialisation = buildSpecialisation({
-    groups: config.modelGroups,
-    expect: (tenant, models, subject) => expertise.expect(tenant, models, subject),
-    lastModel: (turn) => conversations.lastTurns.modelOf(turn),
   })
 
   const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
@@ -139,9 +132,17 @@ export async function startGateway(config: Config, options: { readonly version: 
   const connections = new Connections()
   const watch = new SilenceWatch(nowMs)
   const receipts = new ReceiptBook(config.memory.receipts)
+  const outcomes = await buildOutcomes({
+    config, store, nowMs, wallMs, log, fallback,
+    learner: specialisation.expertise,
+    choiceOf: specialisation.choiceOf,
+  }).catch(async (error: unknown) => {
+    await store.close()
+    throw error
+  })
   const metrics = new Metrics(
     gaugesOf({
-      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, scheduler, store, receipts, latency, outputLength, tenantLimits,
+      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, scheduler, store, receipts, outcomes, latency, outputLength, tenantLimits,
       prewarming: () => prewarming,
     }),
   )
@@ -164,7 +165,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
   const stages = buildStages({
-    config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, charactersPerToken,
+    config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
     fingerprints, specialisation, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
@@ -173,7 +174,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const limits = { maxItems: config.limits.items, maxDepth: config.limits.depth }
   let firstProbeDone = false
   const router = buildRoutes({
-    stages, limits, groups: config.modelGroups, fleet, cache, prewarming, conversations, scheduler, store, charactersPerToken, metrics, wallMs,
+    stages, limits, groups: config.modelGroups, fleet, cache, prewarming, conversations, scheduler, store, outcomes, charactersPerToken, metrics, wallMs,
     version: options.version,
     notReady: () =>
       missingForReady(registry.list(), firstProbeDone || nowMs() - startedMs > FIRST_PROBE_PATIENCE_MS, closing),
@@ -187,6 +188,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     registerCacheState: (backendId, sessionId, metadata) =>
       void cacheReports.apply(cacheReports.check(backendId, sessionId, metadata)),
   })
+  outcomes.addRoutes(router)
   addOperatorRoutes(router, { limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs })
 
   followBackends({ fleet, cache, kvEvents, exactness, prewarming, scheduler, metrics, log })
@@ -238,7 +240,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     prewarming.prewarmer.close()
     registry.close()
     metricsProbe.close()
-    await Promise.all([connections.close(), fleet.probeConnections.close(), events.close()])
+    await Promise.all([connections.close(), fleet.probeConnections.close(), events.close(), outcomes.close()])
     await snapshots.close()
     await store.close()
     logSink.flushSync()
@@ -263,6 +265,7 @@ export async function startGateway(config: Config, options: { readonly version: 
       closing = true
       server.close()
       server.closeAllConnections()
+      outcomes.flushSync()
       logSink.flushSync()
     },
   }

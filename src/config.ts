@@ -9,6 +9,7 @@ import { isLoopback, listenAddress } from './config/address.ts'
 import type { Listen } from './config/address.ts'
 import { backendReader } from './config/backend.ts'
 import { ConfigDocument } from './config/document.ts'
+import { readLearning, type LearningConfig } from './config/learning.ts'
 import { declaredModels, modelGroups, type ModelConfig, type ModelGroupConfig } from './config/model-groups.ts'
 import { formatPath, isMapping, Place, Section } from './config/place.ts'
 import type { Path, Reader } from './config/place.ts'
@@ -19,6 +20,7 @@ import type { BackendConfig } from './model/backend.ts'
 import { POLICY_NAMES, type PolicyName } from './schedule/policies/catalogue.ts'
 
 export { BACKEND_DEFAULTS, parseBackend } from './config/backend.ts'
+export { LEARNING_DEFAULTS, type LearningConfig } from './config/learning.ts'
 export { ConfigError, formatProblem } from './config/problem.ts'
 export type { ConfigProblem } from './config/problem.ts'
 
@@ -102,6 +104,7 @@ export type Config = {
   readonly modelGroups: readonly ModelGroupConfig[]
   /** What the operator says of models, by public name. */
   readonly models: Readonly<Record<string, ModelConfig>>
+  readonly learning: LearningConfig
 }
 
 /** Every default outside a backend (those are BACKEND_DEFAULTS). */
@@ -151,7 +154,7 @@ export type ConfigSource = {
 /** One entry per top-level key of the file; a new section is one more row here and one more line in `build`. */
 const KEYS = [
   'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'memory', 'policy', 'chunked_prefill',
-  'stream_commit_after', 'shutdown_grace', 'log', 'fingerprint', 'model_groups', 'models',
+  'stream_commit_after', 'shutdown_grace', 'log', 'fingerprint', 'model_groups', 'models', 'learning',
 ]
 const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_minute', 'tokens_counted']
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
@@ -206,12 +209,12 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
     openPlace.problem('tenants are configured, so it cannot be open; drop one')
   }
 
-
+  const store = readStore(section, root, flags, folder)
   return {
     file: source.file ?? null,
     listen,
     open,
-    store: readStore(section, root, flags, folder),
+    store,
     tenants,
     backends: readBackends(section, root, source, folder),
     admin: { keys: adminKeys, required: adminKeys.length > 0 || tenants.length > 0 || !loopback },
@@ -227,6 +230,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
     ),
     modelGroups: section.read<Config['modelGroups']>('model_groups', modelGroups, []),
     models: section.read<Config['models']>('models', declaredModels, {}),
+    learning: readLearning(section.raw('learning'), root.at('learning'), folder, store.path),
     memory: readMemory(new Section(section.raw('memory') ?? {}, root.at('memory'), MEMORY_KEYS)),
     policy: section.read<Config['policy']>('policy', oneOf('homing', ...POLICY_NAMES), DEFAULTS.policy),
     chunkedPrefill: section.read('chunked_prefill', truth, DEFAULTS.chunkedPrefill),

@@ -52,7 +52,7 @@ export function writeReceipt(
     createdAtMs,
     endpoint: turn.endpoint,
     model: choice.model,
-    ...(decision.considered === undefined ? {} : { group: { name: turn.model, considered: decision.considered.map(consideredOf) } }),
+    ...(decision.considered === undefined ? {} : { group: { name: turn.model, incumbent: decision.considered.incumbent, considered: decision.considered.models.map(consideredOf) } }),
     session: turn.session,
     backendId: choice.backend.id,
     servedModel: choice.backend.models.get(choice.model)?.served ?? choice.model,

@@ -68,7 +68,8 @@ export type Stages = {
     outcome: Outcome,
     turn: ResolvedTurn,
   ) => { readonly prewarmed: boolean; readonly finding: CacheEvidence['finding'] }
-  readonly receipts: { put(tenant: string, receipt: Receipt): void }
+  /** From here on the answer is known by its id: before its last byte is sent. */
+  readonly receipts: { put(turn: ResolvedTurn, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
   readonly newId: (prefix: IdPrefix | 'resp') => string
   readonly wallMs: () => number

@@ -14,6 +14,7 @@ import type { IdleQueue } from '../idle-queue.ts'
 import type { Fingerprints } from './fingerprints.ts'
 import type { Fleet } from './fleet.ts'
 import type { ExactKnowledge, KvEvents } from './kv-events.ts'
+import type { OutcomeLearning } from './outcomes.ts'
 import type { Prewarming } from './prewarming.ts'
 
 export type GaugeParts = {
@@ -27,6 +28,7 @@ export type GaugeParts = {
   readonly idle: IdleQueue
   readonly store: ResponseStore
   readonly receipts: ReceiptBook
+  readonly outcomes: OutcomeLearning
   readonly latency: LatencyModel
   readonly outputLength: OutputLength
   readonly tenantLimits: TenantLimits
@@ -58,6 +60,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       waitingTurns(() => scheduler.waiting.counts),
       ...tenantCounters(() => tenantLimits.use()),
       cacheReportCounter(() => cacheReports.counts),
+      ...parts.outcomes.counters,
       ...prewarmCounters({ rules: () => prewarming().prewarmAccount.rules, counts: () => prewarming().prewarmer.counts }),
     ],
     tokensLeft: () =>
@@ -106,6 +109,8 @@ export function gaugesOf(parts: GaugeParts): Gauges {
         prewarm_wishes: prewarming().prewarmer.wishes,
         prefix_groups: prewarming().prefixGroups.size,
         receipts: receipts.size,
+        gradable_answers: parts.outcomes.book.size,
+        gradable_answer_bytes: parts.outcomes.book.bytes,
         token_anchors: anchors.size,
         token_anchor_bytes: anchors.bytes,
         turns_waiting: scheduler.waiting.turns,
@@ -126,6 +131,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       last_turns_size: lastTurns.evictions.size,
       ...prefixed('residences_', pressure.evictions),
       receipts_size: receipts.evictions.size,
+      ...prefixed('gradable_answers_', parts.outcomes.book.evictions),
       token_anchors_size: anchors.evictions.size,
       output_length_size: outputLength.evicted,
       ...prefixed('ledger_', ledger.lost),

@@ -23,6 +23,7 @@ import type { Limits } from '../wire/parse-responses.ts'
 import type { CacheKnowledge } from './cache.ts'
 import type { Conversations } from './conversations.ts'
 import type { Fleet } from './fleet.ts'
+import type { OutcomeLearning } from './outcomes.ts'
 import type { Prewarming } from './prewarming.ts'
 
 export type RouteParts = {
@@ -34,6 +35,7 @@ export type RouteParts = {
   readonly conversations: Conversations
   readonly scheduler: Scheduler
   readonly store: ResponseStore
+  readonly outcomes: OutcomeLearning
   readonly charactersPerToken: CharactersPerToken
   readonly metrics: Metrics
   readonly groups: readonly ModelGroupConfig[]
@@ -70,7 +72,10 @@ export function buildRoutes(parts: RouteParts): Router<Handler> {
     wallMs,
     maxDepth: limits.maxDepth,
     identify: (tenant, items) => identifyItems(tenant, items, { items: [], itemIds: [] }, resolvePorts),
-    forgetLineage: (tenant, id) => lineages.delete(tenant, id),
+    forgetLineage: (tenant, id) => {
+      lineages.delete(tenant, id)
+      parts.outcomes.book.forget(tenant, id)
+    },
     newConversationId,
   })
   fleetRoutes(router, {

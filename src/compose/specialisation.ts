@@ -2,47 +2,74 @@
  * Which model answers: groups of models, what is expected of each for a turn, and what outcomes teach.
  * A turn that names a model is left alone.
  */
+import type { Config } from '../config.ts'
 import type { ModelGroupConfig } from '../config/model-groups.ts'
+import { Expertise } from '../learn/expertise.ts'
 import { keepIncumbent } from '../learn/incumbent.ts'
+import type { ChoiceRecord } from '../model/choice.ts'
 import type { ModelChoice } from '../model/decision.ts'
-import type { ExpectedQuality, Subject } from '../model/quality.ts'
+import type { Subject } from '../model/quality.ts'
+import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 
 export type SpecialisationParts = {
-  readonly groups: readonly ModelGroupConfig[]
-  /** What is believed of each model's answer, in the order of the models. */
-  readonly expect: (tenant: string, models: readonly string[], subject: Subject) => readonly ExpectedQuality[]
+  readonly config: Pick<Config, 'modelGroups' | 'models' | 'learning'>
   /** The model of the session's last turn, null where it is not known. */
   readonly lastModel: (turn: ResolvedTurn) => string | null
+  readonly random: () => number
+  readonly wallMs: () => number
 }
 
 export type Specialisation = {
-  readonly groups: readonly ModelGroupConfig[]
+  readonly expertise: Expertise
   readonly isGroup: (model: string) => boolean
   /** Undefined where the client named a model. */
   readonly choiceFor: (turn: ResolvedTurn) => ModelChoice | undefined
+  /** How an answer's model was chosen; null where its client named it. */
+  readonly choiceOf: (receipt: Receipt) => ChoiceRecord | null
 }
 
-export function buildSpecialisation({ groups, expect, lastModel }: SpecialisationParts): Specialisation {
-  const byName = new Map(groups.map((group) => [group.name, group]))
+export function buildSpecialisation({ config, lastModel, random, wallMs }: SpecialisationParts): Specialisation {
+  const { halfLifeMs, exploration, shareBetweenTenants } = config.learning
+  const priors = Object.fromEntries(Object.entries(config.models).map(([name, { specialisesIn }]) => [name, specialisesIn]))
+  const expertise = new Expertise({ halfLifeMs, exploration, shareBetweenTenants, priors, random, wallMs })
+  const groups = new Map(config.modelGroups.map((group) => [group.name, group]))
   return {
-    groups,
-    isGroup: (model) => byName.has(model),
+    expertise,
+    isGroup: (model) => groups.has(model),
     choiceFor: (turn) => {
-      const group = byName.get(turn.model)
+      const group = groups.get(turn.model)
       if (group === undefined) return undefined
-      const incumbent = goesOn(turn) ? (turn.parent?.model ?? lastModel(turn)) : null
-      const known = incumbent !== null && group.models.includes(incumbent) ? incumbent : null
-      const expected = expect(turn.tenant, group.models, turn.subject ?? UNREAD)
-      const judged = known === null ? expected : keepIncumbent(expected, known)
+      const served = goesOn(turn) ? (turn.parent?.model ?? lastModel(turn)) : null
+      const incumbent = served !== null && group.models.includes(served) ? served : null
+      const expected = expertise.expect(turn.tenant, group.models, turn.subject ?? UNREAD)
+      const judged = incumbent === null ? expected : keepIncumbent(expected, incumbent)
       return {
         options: judged.map((quality) => ({ model: quality.model, chain: turn.chain.forModel(quality.model), quality })),
-        secondsPerQuality: POINTS * group.secondsPerQualityPoint,
-        incumbent: known,
+        secondsPerQuality: secondsPerQuality(group),
+        incumbent,
+      }
+    },
+    choiceOf: ({ group: asked, model }) => {
+      const group = asked === undefined ? undefined : groups.get(asked.name)
+      if (asked === undefined || group === undefined) return null
+      const price = secondsPerQuality(group)
+      const served = asked.considered.flatMap(({ seconds, ...quality }) => (seconds === null ? [] : [{ ...quality, seconds }]))
+      // Of a conversation that goes on nothing was drawn; where quality has no price, it decided nothing.
+      const drawn = asked.incumbent === null && price > 0
+      const propensities = drawn
+        ? expertise.probabilities(served, served.map(({ seconds }) => seconds / price))
+        : served.map((each) => (each.model === model ? 1 : 0))
+      return {
+        group: asked.name,
+        secondsPerQuality: price,
+        considered: served.map(({ observations: _, ...each }, at) => ({ ...each, propensity: propensities[at]! })),
       }
     },
   }
 }
+
+const secondsPerQuality = ({ secondsPerQualityPoint }: ModelGroupConfig): number => POINTS * secondsPerQualityPoint
 
 /** A turn that could not be fingerprinted, or where fingerprints are switched off. */
 const UNREAD: Subject = { topics: [], intent: ['', 0], inScope: 0, complexity: 0.5 }

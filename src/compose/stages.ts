@@ -22,6 +22,7 @@ import type { Fingerprints } from './fingerprints.ts'
 import type { Fleet } from './fleet.ts'
 import type { ExactKnowledge, KvEvents } from './kv-events.ts'
 import { logLine } from './log.ts'
+import type { OutcomeLearning } from './outcomes.ts'
 import type { Prewarming } from './prewarming.ts'
 import type { Specialisation } from './specialisation.ts'
 
@@ -36,6 +37,7 @@ export type StageParts = {
   readonly scheduler: Scheduler
   readonly store: ResponseStore
   readonly receipts: ReceiptBook
+  readonly outcomes: OutcomeLearning
   readonly charactersPerToken: CharactersPerToken
   readonly fingerprints: Fingerprints
   readonly specialisation: Specialisation
@@ -132,7 +134,12 @@ export function buildStages(parts: StageParts): Stages {
         return { prewarmed: false, finding: null }
       }
     },
-    receipts,
+    receipts: {
+      put: (turn, receipt) => {
+        receipts.put(turn.tenant, receipt)
+        parts.outcomes.answered(turn, receipt)
+      },
+    },
     observe: (turn, receipt) => {
       metrics.turn(receipt)
       log.info({ turn: logLine(turn.tenant, receipt) }, 'turn')

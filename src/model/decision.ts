@@ -102,7 +102,7 @@ export type Decision = {
   readonly expectedOutputTokens: number
   readonly filteredOut: readonly { readonly backendId: string; readonly by: string }[]
   /** The models of the group; left out where the client named one. */
-  readonly considered?: readonly ConsideredModel[]
+  readonly considered?: { readonly incumbent: string | null; readonly models: readonly ConsideredModel[] }
   /** Time the turn waited for a free backend, milliseconds; what was prepared meanwhile is not waiting. */
   readonly queuedMs: number
   /** What the first choice computed of this prompt before, in pieces; left out where the turn is sent whole. */

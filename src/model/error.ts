@@ -39,6 +39,7 @@ const TABLE = {
   model_not_found: [404, 'invalid_request_error', "The model '{model}' does not exist or no backend offers it."],
   backend_not_found: [404, 'invalid_request_error', "There is no backend '{id}'."],
   session_not_found: [404, 'invalid_request_error', "No cache is known for session '{id}'; it has not been answered here."],
+  answer_not_found: [404, 'invalid_request_error', "There is no answer '{id}' that can be graded."],
   decision_not_found: [404, 'invalid_request_error', "There is no receipt for '{id}'."],
   unknown_url: [404, 'invalid_request_error', 'Unknown request URL: {method} {path}.'],
   method_not_allowed: [405, 'invalid_request_error', '{method} is not allowed here; use {allowed}.'],

@@ -38,7 +38,12 @@ export type Receipt = {
   /** The model that answered. */
   readonly model: string
   /** The group that the client asked for, and what was expected of its models; left out where it named a model. */
-  readonly group?: { readonly name: string; readonly considered: readonly ConsideredModel[] }
+  readonly group?: {
+    readonly name: string
+    /** The model that served the conversation so far and was preferred; null where it began. */
+    readonly incumbent: string | null
+    readonly considered: readonly ConsideredModel[]
+  }
   readonly session: { readonly id: string; readonly source: SessionSource }
   readonly backendId: string
   readonly servedModel: string

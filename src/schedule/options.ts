@@ -86,14 +86,15 @@ export class Options {
   }
 
   /** The group's models, in its order. */
-  considered(): ConsideredModel[] {
-    return this.#choice.options.map((wanted) => {
+  considered(): { readonly incumbent: string | null; readonly models: readonly ConsideredModel[] } {
+    const models = this.#choice.options.map((wanted) => {
       let seconds: number | null = null
       for (let option = 0; option < this.#models.length; option++) {
         if (this.#models[option] === wanted) seconds = Math.min(seconds ?? Infinity, this.#seconds[option]!)
       }
       return { ...wanted.quality, seconds }
     })
+    return { incumbent: this.#choice.incumbent, models }
   }
 
   #costOf(option: number): number {

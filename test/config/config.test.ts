@@ -78,6 +78,7 @@ log: { level: warn }
     shutdownGraceMs: 0,
     log: { level: 'warn' },
     fingerprint: { deadlineMs: 5, conversations: 20_000, topics: null, intents: null },
+    learning: { outcomesPerMinute: 60_000, answers: 100_000, halfLifeMs: 30 * 86_400_000, exploration: null, shareBetweenTenants: false, log: { path: '/etc/homing/homing-data/choices', maxBytes: 64 * 2 ** 20 } },
   })
 })
 
@@ -117,6 +118,20 @@ tenants: [{ id: a, keys: [k], limits: { concurrency: none, requests_per_minute: 
   })
   assert.equal(store.retentionMs, null)
   assert.deepEqual(tenants[0]!.limits, { concurrency: null, requestsPerMinute: null, tokensPerMinute: null, tokensCounted: 'uncached' })
+})
+
+test('choices are logged beside the store unless they are switched off or put elsewhere; a store in memory logs nothing by itself', () => {
+  const read = (text: string) => loadConfig({ file: '/etc/homing/homing.yaml', text, env: {} }).learning
+  const beside = { path: '/etc/homing/data/choices', maxBytes: 64 * 2 ** 20 }
+  assert.deepEqual(read('store: data').log, beside)
+  assert.deepEqual(read('store: data\nlearning: { log: true }').log, beside)
+  assert.equal(read('store: data\nlearning: { log: false }').log, null)
+  assert.equal(read('store: data\nlearning: { log: { enabled: false, max_bytes: 1MiB } }').log, null)
+  assert.equal(read('store: memory').log, null)
+  assert.deepEqual(read('store: memory\nlearning: { log: choices }').log, { path: '/etc/homing/choices', maxBytes: 64 * 2 ** 20 })
+  assert.deepEqual(read('store: data\nlearning: { log: { max_bytes: 1MiB }, answers: 5, outcomes_per_minute: none }'), {
+    outcomesPerMinute: null, answers: 5, log: { ...beside, maxBytes: 2 ** 20 },
+  })
 })
 
 const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] = [
@@ -174,6 +189,9 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
     "2 limits.tokens_counted: 'uncashed' is not one of uncached, all; did you mean 'uncached'?"],
   ['durability of a store in memory', `${BACKEND}store: { memory: true, synchronous: full }`,
     '2 store.synchronous: has no meaning in memory'],
+  ['a log of choices that is a number', `${BACKEND}learning: { log: 3 }`,
+    '2 learning.log: expected true, false, a folder or a mapping with path and max_bytes, but got a number'],
+  ['a misspelt key of learning', `${BACKEND}learning: { anwsers: 3 }`, "2 learning.anwsers: unknown key; did you mean 'answers'?"],
   ['memory for nothing', `${BACKEND}memory: { receipts: 0 }`, '2 memory.receipts: expected a whole number, 1 or more, but got 0'],
   ['a ca without TLS, that is not there', 'backends: [{ url: "https://h:1", ca: /nonexistent/ca.pem }]',
     "1 backends[0].ca: cannot read '/nonexistent/ca.pem': ENOENT: no such file or directory, open '/nonexistent/ca.pem'"],
@@ -181,7 +199,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['a backend as text', 'backends: ["http://h:1"]',
     '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, hints, kv_events, specialises_in, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
-    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, fingerprint, model_groups, models, but got a list'],
+    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, fingerprint, model_groups, models, learning, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
     '1 listen: 0.0.0.0 can be reached from other machines and there are no tenants; ' +
     "configure tenants, or serve everybody with 'open: true' (--open)"],

@@ -1,0 +1,188 @@
+/**
+ * The answers that can still be graded, by (tenant, id), newest wins: a log of segments (answer-record.ts) with an index of
+ * where each answer lies. What is appended is found at once; with a disk it is written some milliseconds later.
+ *
+ * Bounded by entries: beyond it the oldest segment leaves whole, in memory and on disk, with the answers and grades in it. About
+ * 350 bytes an answer of a plain turn, 600 of one that named a group of eight. Appending costs about 2 us, a look-up 2 us, the
+ * eviction of a segment about 1 ms, once in a thousand answers.
+ */
+import { FIRST_RECORD, UnreadableSegment, LONGEST_ID, namesOf, Segment, type Found, type Grade } from './answer-record.ts'
+import type { AnsweredTurn } from '../../model/choice.ts'
+
+export interface SegmentDisk {
+  readonly found: readonly number[]
+  read(number: number): Promise<Buffer>
+  append(number: number, bytes: Uint8Array): void
+  remove(number: number): void
+}
+
+export type AnswerBookOptions = {
+  readonly maxAnswers: number
+  /** Older answers count as unknown; Infinity: only room decides. */
+  readonly maxAgeMs: number
+  readonly wallMs: () => number
+  /** Null: memory only. */
+  readonly disk: SegmentDisk | null
+  readonly unreadable: (error: unknown) => void
+}
+
+type Place = { readonly segment: Segment; readonly offset: number; grades: Grade[] | null }
+
+/** A gateway that is restarted all the time leaves one small segment each time. */
+const MOST_SEGMENTS = 4096
+/** So many different sources may grade one answer. */
+export const MOST_SOURCES = 8
+
+export class AnswerBook {
+  readonly #options: AnswerBookOptions
+  readonly #places = new Map<string, Place>()
+  /** Oldest first; the last one is written to. */
+  readonly #segments: Segment[] = []
+  readonly evictions = { size: 0, expired: 0, too_large: 0, unreadable_segments: 0 }
+
+  private constructor(options: AnswerBookOptions) {
+    this.#options = options
+  }
+
+  /** Reads what an earlier process left; about 1 us an answer. Damaged segments are read as far as they are whole. */
+  static async open(options: AnswerBookOptions): Promise<AnswerBook> {
+    const book = new AnswerBook(options)
+    for (const number of options.disk?.found ?? []) {
+      try {
+        const segment = Segment.of(number, await options.disk!.read(number))
+        book.#segments.push(segment)
+        const { whole } = segment.scan((found) => book.#replay(segment, found))
+        // the last one breaks off where the process was killed
+        if (!whole && number !== options.disk!.found.at(-1)) throw new UnreadableSegment(`segment ${number} is damaged`)
+      } catch (error) {
+        book.evictions.unreadable_segments++
+        options.unreadable(error)
+      }
+    }
+    book.#begin()
+    return book
+  }
+
+  get size(): number {
+    return this.#places.size
+  }
+
+  get bytes(): number {
+    return this.#segments.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  }
+
+  put(answer: AnsweredTurn): void {
+    if (Buffer.byteLength(answer.id) > LONGEST_ID || !this.#makeRoom(namesOf(answer))) {
+      this.evictions.too_large++
+      return
+    }
+    const segment = this.#segments.at(-1)!
+    const from = segment.length
+    const offset = segment.addAnswer(answer)
+    this.#write(segment, from)
+    this.#keep(keyOf(answer.tenant, answer.id), { segment, offset, grades: null })
+    this.#evict()
+  }
+
+  get(tenant: string, id: string): AnsweredTurn | null {
+    const place = this.#places.get(keyOf(tenant, id))
+    if (place === undefined) return null
+    const answer = place.segment.answerAt(place.offset)
+    return answer.atMs < this.#options.wallMs() - this.#options.maxAgeMs ? null : answer
+  }
+
+  /** What was said of an answer that is in the book, the last word of each source. */
+  gradesOf(tenant: string, id: string): readonly Grade[] {
+    return this.#places.get(keyOf(tenant, id))?.grades ?? []
+  }
+
+  /** Replaces what the same source said before. Does nothing for an answer that is not in the book. */
+  grade(tenant: string, id: string, grade: Grade): void {
+    const place = this.#places.get(keyOf(tenant, id))
+    if (place === undefined || !this.#makeRoom([tenant])) return
+    const segment = this.#segments.at(-1)!
+    const from = segment.length
+    segment.addGrade(tenant, id, grade)
+    this.#write(segment, from)
+    setGrade(place, grade)
+  }
+
+  /** The answer was deleted: nobody may learn from it any more. */
+  forget(tenant: string, id: string): void {
+    if (!this.#places.delete(keyOf(tenant, id)) || !this.#makeRoom([tenant])) return
+    const segment = this.#segments.at(-1)!
+    const from = segment.length
+    segment.addForgotten(tenant, id)
+    this.#write(segment, from)
+  }
+
+  /** Every grade that was given since, with its answer: what a learner that was restored from an older state has missed. */
+  *gradedSince(sinceMs: number): Generator<{ readonly answer: AnsweredTurn; readonly grade: Grade }> {
+    for (const place of this.#places.values()) {
+      for (const grade of place.grades ?? []) {
+        if (grade.atMs > sinceMs) yield { answer: place.segment.answerAt(place.offset), grade }
+      }
+    }
+  }
+
+  #replay(segment: Segment, found: Found): void {
+    const key = keyOf(found.tenant, found.id)
+    if (found.kind === 'answer') this.#keep(key, { segment, offset: found.offset, grades: null })
+    else if (found.kind === 'forgotten') this.#places.delete(key)
+    else {
+      const place = this.#places.get(key)
+      if (place !== undefined) setGrade(place, found.grade)
+    }
+  }
+
+  #keep(key: string, place: Place): void {
+    this.#places.delete(key)
+    this.#places.set(key, place)
+  }
+
+  /** False: it does not even fit an empty segment. */
+  #makeRoom(names: readonly string[]): boolean {
+    if (this.#segments.at(-1)!.hasRoomFor(names)) return true
+    this.#begin()
+    return this.#segments.at(-1)!.hasRoomFor(names)
+  }
+
+  /** An earlier process's segments are never written to, so one that breaks off does no harm. */
+  #begin(): void {
+    const last = this.#segments.at(-1)?.number ?? 0
+    const segment = Segment.empty(Math.max(last, this.#options.disk?.found.at(-1) ?? 0) + 1)
+    this.#segments.push(segment)
+    const expiredMs = this.#options.wallMs() - this.#options.maxAgeMs
+    while (this.#segments.length > 1 && this.#segments[0]!.newestMs < expiredMs) this.#letGo('expired')
+    while (this.#segments.length > MOST_SEGMENTS) this.#letGo('size')
+    this.#evict()
+  }
+
+  /** The first write of a segment takes its head with it: one that stays empty is no file. */
+  #write(segment: Segment, from: number): void {
+    this.#options.disk?.append(segment.number, segment.bytes.subarray(from === FIRST_RECORD ? 0 : from, segment.length))
+  }
+
+  #evict(): void {
+    while (this.#places.size > this.#options.maxAnswers && this.#segments.length > 1) this.#letGo('size')
+  }
+
+  #letGo(why: 'size' | 'expired'): void {
+    const oldest = this.#segments.shift()!
+    oldest.scan((found) => {
+      if (found.kind !== 'answer') return
+      const key = keyOf(found.tenant, found.id)
+      if (this.#places.get(key)?.segment !== oldest) return // answered again since, or forgotten
+      this.#places.delete(key)
+      this.evictions[why]++
+    })
+    this.#options.disk?.remove(oldest.number)
+  }
+}
+
+const keyOf = (tenant: string, id: string): string => `${tenant}\u0000${id}`
+
+function setGrade(place: Place, grade: Grade): void {
+  if (place.grades === null) place.grades = [grade]
+  else place.grades = [...place.grades.filter(({ source }) => source !== grade.source), grade]
+}
