@@ -4,6 +4,7 @@
  */
 import type { AffinityScore, CacheMetadata, SemanticAffinityRouter, SessionContext } from './model/affinity.ts'
 import type { SemanticFingerprint } from './model/fingerprint.ts'
+import type { Subject } from './model/quality.ts'
 import type { Backend } from './model/backend.ts'
 import type { Decision, SchedulingRequest } from './model/decision.ts'
 import type { ResolvedTurn, Turn } from './model/turn.ts'
@@ -15,6 +16,10 @@ export type AffinityPorts = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   readonly request: (turn: ResolvedTurn) => SchedulingRequest
   readonly fingerprint: (turn: ResolvedTurn) => SemanticFingerprint
+  /** Adds what the turn is about, where that can be read. */
+  readonly read: (turn: ResolvedTurn) => ResolvedTurn
+  /** 0..1 between what a backend served lately and a conversation; null where nothing is known. */
+  readonly likeness: (backend: Backend, embedding: Float32Array) => number | null
   readonly rank: (request: SchedulingRequest, backends?: readonly Backend[]) => Decision
   /** Throws InvalidCacheState. */
   readonly registerCacheState: (backendId: string, sessionId: string, metadata: CacheMetadata) => void
@@ -27,8 +32,9 @@ export type AffinityRouter = SemanticAffinityRouter & {
 
 export function createAffinityRouter(ports: AffinityPorts): AffinityRouter {
   const scoresOf = async (turn: Turn, backends?: readonly Backend[]): Promise<AffinityScore[]> => {
-    const request = ports.request(await ports.resolve(turn))
-    return scores(ports.rank(request, backends))
+    const resolved = ports.read(await ports.resolve(turn))
+    const decision = ports.rank(ports.request(resolved), backends)
+    return scores(decision, semanticScores(decision, resolved.subject, ports.likeness))
   }
   const fingerprintOf = async (turn: Turn): Promise<SemanticFingerprint> => ports.fingerprint(await ports.resolve(turn))
   return {
@@ -43,11 +49,22 @@ export function createAffinityRouter(ports: AffinityPorts): AffinityRouter {
   }
 }
 
-function scores(decision: Decision): AffinityScore[] {
+/** Expected quality of each candidate's model; between candidates of one model, likeness to what each served lately. */
+function semanticScores(decision: Decision, subject: Subject | undefined, likeness: AffinityPorts['likeness']): (number | null)[] {
+  const { considered, ranked } = decision
+  if (considered !== undefined) {
+    const means = new Map(considered.models.map(({ model, mean }) => [model, mean]))
+    return ranked.map(({ model }) => clamp(means.get(model)!))
+  }
+  const embedding = subject?.embedding
+  return ranked.map(({ backend }) => (embedding === undefined ? null : likeness(backend, embedding)))
+}
+
+function scores(decision: Decision, semantic: readonly (number | null)[]): AffinityScore[] {
   const cheapest = decision.ranked[0]!.costSeconds
   return decision.ranked.map((candidate, place) => ({
     backendId: candidate.backend.id,
-    semanticScore: null,
+    semanticScore: semantic[place]!,
     cacheScore: decision.promptTokens === 0 ? 0 : clamp(candidate.expectedCachedTokens / decision.promptTokens),
     loadScore: clamp(1 - candidate.waitSeconds / LATENCY_BUDGET_SECONDS),
     // 1 for the choice, falling with the seconds that another choice would cost; equal costs keep the order of trial

@@ -34,6 +34,7 @@ import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
+import { ServedCentres } from './learn/served-centres.ts'
 import { Metrics } from './metrics.ts'
 import type { SemanticAffinityRouter } from './model/affinity.ts'
 import { ReceiptBook } from './receipt-book.ts'
@@ -124,6 +125,8 @@ export async function startGateway(config: Config, options: { readonly version: 
     wallMs,
   })
 
+  const servedCentres = new ServedCentres()
+
   const limitsOf = new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))
   const tenantLimits = new TenantLimits((tenant) => limitsOf.get(tenant) ?? config.limits.tenant, nowMs)
   const exactness = buildExactTurns({ kvEvents, chains: conversations.chains, index, nowMs })
@@ -166,7 +169,7 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   const stages = buildStages({
     config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
-    fingerprints, specialisation, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
+    fingerprints, specialisation, servedCentres, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
   // http
@@ -182,8 +185,10 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   const affinity = createAffinityRouter({
     resolve: stages.resolve,
-    request: stages.schedulingRequest,
+    request: (turn) => stages.schedulingRequest(turn, true),
     fingerprint: fingerprints.look,
+    read: fingerprints.glance,
+    likeness: (backend, embedding) => servedCentres.likeness(backend.index, embedding),
     rank: (request, backends) => scheduler.rank(request, backends),
     registerCacheState: (backendId, sessionId, metadata) =>
       void cacheReports.apply(cacheReports.check(backendId, sessionId, metadata)),
@@ -191,6 +196,9 @@ export async function startGateway(config: Config, options: { readonly version: 
   outcomes.addRoutes(router)
   addOperatorRoutes(router, { limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs })
 
+  registry.onChange(({ kind, backend }) => {
+    if (kind === 'removed') servedCentres.forget(backend.index)
+  })
   followBackends({ fleet, cache, kvEvents, exactness, prewarming, scheduler, metrics, log })
   for (const backend of config.backends) {
     const added = registry.add(backend)

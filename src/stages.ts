@@ -21,8 +21,8 @@ export type Stages = {
   readonly fingerprint: (turn: ResolvedTurn, shortOnly: boolean) => ResolvedTurn
   /** Runs it when the event loop has a moment; may never run it. */
   readonly whenIdle: (task: () => void) => void
-  /** What the scheduler is asked; token lengths are estimated here. */
-  readonly schedulingRequest: (turn: ResolvedTurn) => SchedulingRequest
+  /** What the scheduler is asked; token lengths are estimated here. `look`: the turn will not be sent. */
+  readonly schedulingRequest: (turn: ResolvedTurn, look?: boolean) => SchedulingRequest
   /** Takes what the turn is expected to need from its tenant's token budget. */
   readonly charge: (request: SchedulingRequest) => TokenCharge
   /** Waits for a backend where all suitable ones are busy. */

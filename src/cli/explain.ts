@@ -60,6 +60,7 @@ const REASONS: Readonly<Record<string, string>> = {
   'shared-prefix': "another conversation's common beginning is warm there",
   load: 'the backend that holds this conversation was busier than moving costs',
   'least-cost': 'nothing of it is warm anywhere; this one costs the fewest seconds',
+  quality: 'its model is expected to answer better than others that would be sooner',
   policy: 'the configured policy chose it',
 }
 
@@ -76,6 +77,7 @@ export function explanation(receipt: JsonObject): string {
     `  because    ${reason}: ${REASONS[reason] ?? 'see the costs below'}${policy}`,
     `  session    ${text(session['id'])}, known by ${text(session['source'])}`,
     `  prompt     ${expectedActual(receipt['prompt_tokens'])} tokens, cached ${expectedActual(receipt['cached_tokens'])}`,
+    ...groupLines(object(receipt['group']), text(receipt['model'])),
     ...preparedLine(object(receipt['prepared'])),
     ...cacheLines(object(receipt['cache'])),
     ...forecastLine(object(receipt['forecast'])),
@@ -96,6 +98,24 @@ export function explanation(receipt: JsonObject): string {
     lines.push(`  ${text(filtered['backend_id'])}: not considered, ${text(filtered['by'])}`)
   }
   return lines.join('\n').trimEnd()
+}
+
+/** Which models could have answered, and what was expected of each: 95 of 100 times the mean is within the interval. */
+function groupLines(group: JsonObject, chosen: string): readonly string[] {
+  if (typeof group['name'] !== 'string') return []
+  const incumbent = group['incumbent']
+  const before =
+    typeof incumbent !== 'string' ? '' : incumbent === chosen ? ', which served the conversation before' : `; ${text(incumbent)} served the conversation before`
+  const models = objects(group['considered']).map((model) => {
+    const [mean, deviation] = [model['mean'], model['deviation']]
+    const expected =
+      typeof mean !== 'number' || typeof deviation !== 'number'
+        ? 'unknown'
+        : `${mean.toFixed(3)} (${Math.max(0, mean - 1.96 * deviation).toFixed(3)} to ${Math.min(1, mean + 1.96 * deviation).toFixed(3)})`
+    const seconds = typeof model['seconds'] === 'number' ? `${model['seconds'].toFixed(3)} s` : 'served by nobody now'
+    return `             ${text(model['model'])}: quality ${expected} from ${number(model['observations'], 0)} outcomes, taken as ${number(model['drawn'], 3)}; ${seconds}`
+  })
+  return [`  model      ${chosen} of group ${text(group['name'])}${before}`, ...models]
 }
 
 function preparedLine(prepared: JsonObject): readonly string[] {
@@ -143,17 +163,19 @@ function cacheLines(cache: JsonObject): readonly string[] {
   return [`  cache      ${why}: ${said}${lost}${cache['inferred'] === true ? ' (told by the time to the first token)' : ''}`]
 }
 
-const SECONDS = ['wait_seconds', 'prefill_seconds', 'decode_seconds', 'regret_seconds', 'cost_seconds']
+/** Of a turn that named its model no quality is told, and the column is left out. */
+const TERMS = ['wait', 'prefill', 'decode', 'regret', 'quality', 'cost'] as const
 
 /** In the order in which they would be tried; seconds. */
 function candidateTable(candidates: readonly JsonObject[], chosen: string): readonly string[] {
   if (candidates.length === 0) return []
+  const terms = TERMS.filter((term) => term !== 'quality' || candidates.some((candidate) => candidate['quality_seconds'] !== undefined))
   const rows = [
-    ['candidate', 'cached tokens', 'wait', 'prefill', 'decode', 'regret', 'cost (s)'],
+    ['candidate', 'cached tokens', ...terms.map((term) => (term === 'cost' ? 'cost (s)' : term))],
     ...candidates.map((candidate) => [
       `${text(candidate['backend_id'])}${candidate['backend_id'] === chosen ? ' *' : ''}`,
       number(candidate['expected_cached_tokens'], 0),
-      ...SECONDS.map((key) => number(candidate[key], 3)),
+      ...terms.map((term) => number(candidate[`${term}_seconds`] ?? 0, 3)),
     ]),
   ]
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))

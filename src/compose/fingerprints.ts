@@ -17,6 +17,8 @@ export type Fingerprints = {
   readonly add: (turn: ResolvedTurn, shortOnly: boolean) => ResolvedTurn
   /** Leaves no trace; refused where there is none. */
   readonly look: (turn: ResolvedTurn) => SemanticFingerprint
+  /** The turn with what it is about, as a look: leaves no trace, and as it was where it could not be read. */
+  readonly glance: (turn: ResolvedTurn) => ResolvedTurn
   readonly size: () => number
   readonly counts: () => Readonly<Record<string, number>>
 }
@@ -45,7 +47,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
     const look = (): never => {
       throw new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED })
     }
-    return { add: (turn) => turn, look, size: () => 0, counts: () => ({}) }
+    return { add: (turn) => turn, look, glance: (turn) => turn, size: () => 0, counts: () => ({}) }
   }
   const model = loadFingerprintModel(ports.modelPath)
   const own = {
@@ -76,6 +78,15 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
       const found = cache.update(keyOf(turn), turn.context, false)
       if (found === null) throw new HomingError('invalid_value', { param: 'input', why: 'holds nothing that was said' })
       return found
+    },
+    glance: (turn) => {
+      try {
+        const found = cache.update(keyOf(turn), turn.context, false)
+        return found === null ? turn : { ...turn, subject: subjectOf(found) }
+      } catch (error) {
+        ports.failed(error)
+        return turn
+      }
     },
     size: () => cache.size,
     counts: () => cache.counts,

@@ -23,8 +23,8 @@ export type SpecialisationParts = {
 export type Specialisation = {
   readonly expertise: Expertise
   readonly isGroup: (model: string) => boolean
-  /** Undefined where the client named a model. */
-  readonly choiceFor: (turn: ResolvedTurn) => ModelChoice | undefined
+  /** Undefined where the client named a model. `look`: nothing is drawn, since nobody will learn from it. */
+  readonly choiceFor: (turn: ResolvedTurn, look?: boolean) => ModelChoice | undefined
   /** How an answer's model was chosen; null where its client named it. */
   readonly choiceOf: (receipt: Receipt) => ChoiceRecord | null
 }
@@ -37,13 +37,14 @@ export function buildSpecialisation({ config, lastModel, random, wallMs }: Speci
   return {
     expertise,
     isGroup: (model) => groups.has(model),
-    choiceFor: (turn) => {
+    choiceFor: (turn, look = false) => {
       const group = groups.get(turn.model)
       if (group === undefined) return undefined
       const served = goesOn(turn) ? (turn.parent?.model ?? lastModel(turn)) : null
       const incumbent = served !== null && group.models.includes(served) ? served : null
       const expected = expertise.expect(turn.tenant, group.models, turn.subject ?? UNREAD)
-      const judged = incumbent === null ? expected : keepIncumbent(expected, incumbent)
+      const begun = look ? expected.map((quality) => ({ ...quality, drawn: quality.mean })) : expected
+      const judged = incumbent === null ? begun : keepIncumbent(expected, incumbent)
       return {
         options: judged.map((quality) => ({ model: quality.model, chain: turn.chain.forModel(quality.model), quality })),
         secondsPerQuality: secondsPerQuality(group),
@@ -63,7 +64,7 @@ export function buildSpecialisation({ config, lastModel, random, wallMs }: Speci
       return {
         group: asked.name,
         secondsPerQuality: price,
-        considered: served.map(({ observations: _, ...each }, at) => ({ ...each, propensity: propensities[at]! })),
+        considered: served.map(({ model, mean, deviation, drawn, seconds }, at) => ({ model, mean, deviation, drawn, seconds, propensity: propensities[at]! })),
       }
     },
   }

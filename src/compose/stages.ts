@@ -6,6 +6,7 @@ import { rememberTurn, resolveTurn } from '../conversation/resolve.ts'
 import type { ResponseStore } from '../conversation/response-store.ts'
 import type { TenantLimits, TokenCounts } from '../http/tenant-limits.ts'
 import type { CharactersPerToken } from '../learn/characters-per-token.ts'
+import type { ServedCentres } from '../learn/served-centres.ts'
 import type { Metrics } from '../metrics.ts'
 import type { SchedulingRequest } from '../model/decision.ts'
 import type { ReceiptBook } from '../receipt-book.ts'
@@ -41,6 +42,7 @@ export type StageParts = {
   readonly charactersPerToken: CharactersPerToken
   readonly fingerprints: Fingerprints
   readonly specialisation: Specialisation
+  readonly servedCentres: ServedCentres
   readonly idle: IdleQueue
   readonly tenantLimits: TenantLimits
   readonly dispatchPorts: Stages['dispatch']
@@ -68,8 +70,8 @@ export function buildStages(parts: StageParts): Stages {
     resolve: (turn) => resolveTurn(turn, resolvePorts),
     fingerprint: parts.fingerprints.add,
     whenIdle: parts.idle.run,
-    schedulingRequest: (turn) => {
-      const choice = specialisation.choiceFor(turn)
+    schedulingRequest: (turn, look) => {
+      const choice = specialisation.choiceFor(turn, look)
       return estimateRequest(
         turn,
         charactersPerToken.ratio(choice?.incumbent ?? choice?.options[0]!.model ?? turn.model),
@@ -123,6 +125,7 @@ export function buildStages(parts: StageParts): Stages {
       try {
         charactersPerToken.observe(outcome)
         const finding = scheduler.observe(outcome)
+        if (turn.subject?.embedding !== undefined) parts.servedCentres.served(outcome.backend.index, turn.subject.embedding)
         exact.learn(outcome)
         eventsWatch.look()
         if (outcome.ttftMs !== null)

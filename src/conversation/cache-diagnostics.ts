@@ -21,7 +21,7 @@ export function comparisonId(turn: ResolvedTurn): string | null {
 export function diagnoseCache(
   turn: ResolvedTurn,
   comparison: StoredResponse | null,
-  { cachedTokens, cache }: Pick<Receipt, 'cachedTokens' | 'cache'>,
+  { cachedTokens, cache, model }: Pick<Receipt, 'cachedTokens' | 'cache' | 'model'>,
 ): JsonObject {
   if (comparison === null) return { type: 'comparison_response_not_found' }
   if (cachedTokens.actual === null || comparison.promptTokens === null) return { type: 'unavailable' }
@@ -31,7 +31,7 @@ export function diagnoseCache(
   const reusable = comparison.promptTokens + (continues ? outputTokens : 0)
   const missed = Math.max(0, reusable - cachedTokens.actual)
   if (missed <= BLOCK_TOLERANCE_TOKENS && cachedTokens.actual > 0) return { type: 'cache_hit' }
-  const reason = reasonOf(turn, comparison)
+  const reason = model !== comparison.model ? 'model_changed' : reasonOf(turn, comparison)
   // Nothing changed, so the cache lost it or the turn went elsewhere. OpenAI's reasons are all changes of the request:
   // none is right, and an invented one would break clients that know the list.
   if (reason === null) return { type: 'unavailable', homing_reason: cache.why, homing_missed_tokens: missed }
@@ -48,7 +48,6 @@ function reasonOf(turn: ResolvedTurn, comparison: StoredResponse): string | null
   const before = comparison.resource
   const differs = (now: unknown, then: unknown): boolean => JSON.stringify(now ?? null) !== JSON.stringify(then ?? null)
   const inside = (value: unknown, key: string): unknown => (isObject(value) ? value[key] : undefined)
-  if (turn.model !== comparison.model) return 'model_changed'
   if (turn.cacheKey !== null && differs(turn.cacheKey, before['prompt_cache_key'])) return 'prompt_cache_key_changed'
   if (differs(turn.effectiveTools, comparison.tools)) return 'tools_changed'
   if (

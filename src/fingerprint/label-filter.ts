@@ -62,11 +62,13 @@ export class LabelFilter {
     const trust = first ? 1 : TRUST
     const others = Math.max(1, belief.length - 1)
     const { logEmission } = evidence
+    // relative to the largest: single precision ends at exp(-103)
+    const largest = logEmission[indexOfMost(logEmission)]!
     let sum = 0
     for (let label = 0; label < belief.length; label++) {
       const before = belief[label]!
       const moved = first ? before : (1 - change) * before + (change * (1 - before)) / others
-      const after = moved * Math.exp(trust * logEmission[label]!)
+      const after = moved * Math.exp(trust * (logEmission[label]! - largest))
       belief[label] = after
       sum += after
     }
@@ -74,7 +76,7 @@ export class LabelFilter {
     if (!(sum > 1e-30)) {
       sum = 0
       for (let label = 0; label < belief.length; label++) {
-        belief[label] = Math.exp(logEmission[label]!)
+        belief[label] = Math.exp(logEmission[label]! - largest)
         sum += belief[label]!
       }
     }

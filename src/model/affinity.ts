@@ -18,7 +18,10 @@ export type SessionContext = {
 /** Scores are 0..1 over the candidates; sorting by `combinedScore` gives the order in which backends would be tried. */
 export type AffinityScore = {
   readonly backendId: string
-  /** Null until something is known about which model is good at what. */
+  /**
+   * Expected quality of the candidate's model, where the session asks for a group of models; else likeness between the session
+   * and what the backend served lately, which has no weight in the decision. Null where neither is known.
+   */
   readonly semanticScore: number | null
   /** Share of the prompt expected to be cached. */
   readonly cacheScore: number

@@ -45,5 +45,6 @@ test('a belief stays a distribution, however contrary the evidence', () => {
         assert.ok(Math.abs(belief.reduce((sum, value) => sum + value, 0) - 1) < 1e-3)
       })
     }),
+    { examples: [[[[[-104, -104, -104, -104], false]]]] },
   )
 })
