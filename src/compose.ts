@@ -79,6 +79,14 @@ export async function startGateway(config: Config, options: { readonly version: 
       log.error({ err: error }, 'a turn could not be fingerprinted')
     },
   })
+  // which model answers
+  const specialisation = buildSpecialisation({
+    config,
+    topics: fingerprints.topics,
+    lastModel: (turn) => conversations.lastTurns.modelOf(turn),
+    random: Math.random,
+    wallMs,
+  })
   const store = await openStore(config, wallMs)
 
   // fleet
@@ -116,14 +124,6 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   // conversation
   const conversations = buildConversations({ memory: config.memory, store, newId })
-
-  // which model answers
-  const specialisation = buildSpecialisation({
-    config,
-    lastModel: (turn) => conversations.lastTurns.modelOf(turn),
-    random: Math.random,
-    wallMs,
-  })
 
   const servedCentres = new ServedCentres()
 
@@ -198,6 +198,7 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   registry.onChange(({ kind, backend }) => {
     if (kind === 'removed') servedCentres.forget(backend.index)
+    if (kind === 'described') specialisation.described(backend)
   })
   followBackends({ fleet, cache, kvEvents, exactness, prewarming, scheduler, metrics, log })
   for (const backend of config.backends) {

@@ -19,6 +19,8 @@ export type Fingerprints = {
   readonly look: (turn: ResolvedTurn) => SemanticFingerprint
   /** The turn with what it is about, as a look: leaves no trace, and as it was where it could not be read. */
   readonly glance: (turn: ResolvedTurn) => ResolvedTurn
+  /** Names of the topics in scope; empty where fingerprints are switched off. */
+  readonly topics: readonly string[]
   readonly size: () => number
   readonly counts: () => Readonly<Record<string, number>>
 }
@@ -47,15 +49,16 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
     const look = (): never => {
       throw new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED })
     }
-    return { add: (turn) => turn, look, glance: (turn) => turn, size: () => 0, counts: () => ({}) }
+    return { add: (turn) => turn, look, glance: (turn) => turn, topics: [], size: () => 0, counts: () => ({}) }
   }
   const model = loadFingerprintModel(ports.modelPath)
   const own = {
     ...(config.topics === null ? {} : { topics: taxonomyOf(config.topics, 'topics', model.table) }),
     ...(config.intents === null ? {} : { intents: taxonomyOf(config.intents, 'intents', model.table) }),
   }
+  const fingerprinter = new Fingerprinter(model, own)
   const cache = new FingerprintCache({
-    fingerprinter: new Fingerprinter(model, own),
+    fingerprinter,
     maxConversations: config.conversations,
     deadlineMs: config.deadlineMs,
     nowMs: ports.nowMs,
@@ -88,6 +91,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
         return turn
       }
     },
+    topics: fingerprinter.topics,
     size: () => cache.size,
     counts: () => cache.counts,
   }

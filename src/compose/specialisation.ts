@@ -3,9 +3,12 @@
  * A turn that names a model is left alone.
  */
 import type { Config } from '../config.ts'
-import type { ModelGroupConfig } from '../config/model-groups.ts'
+import { nearest } from '../config/nearest.ts'
+import type { DeclaredExpertise, ModelGroupConfig } from '../config/model-groups.ts'
+import { ConfigError, type ConfigProblem } from '../config/problem.ts'
 import { Expertise } from '../learn/expertise.ts'
 import { keepIncumbent } from '../learn/incumbent.ts'
+import type { Backend } from '../model/backend.ts'
 import type { ChoiceRecord } from '../model/choice.ts'
 import type { ModelChoice } from '../model/decision.ts'
 import type { Subject } from '../model/quality.ts'
@@ -13,7 +16,9 @@ import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 
 export type SpecialisationParts = {
-  readonly config: Pick<Config, 'modelGroups' | 'models' | 'learning'>
+  readonly config: Pick<Config, 'file' | 'modelGroups' | 'models' | 'backends' | 'learning'>
+  /** Of the fingerprint; empty where there is none. */
+  readonly topics: readonly string[]
   /** The model of the session's last turn, null where it is not known. */
   readonly lastModel: (turn: ResolvedTurn) => string | null
   readonly random: () => number
@@ -23,20 +28,30 @@ export type SpecialisationParts = {
 export type Specialisation = {
   readonly expertise: Expertise
   readonly isGroup: (model: string) => boolean
+  /** What its declaration says of the models that it serves. */
+  readonly described: (backend: Backend) => void
   /** Undefined where the client named a model. `look`: nothing is drawn, since nobody will learn from it. */
   readonly choiceFor: (turn: ResolvedTurn, look?: boolean) => ModelChoice | undefined
   /** How an answer's model was chosen; null where its client named it. */
   readonly choiceOf: (receipt: Receipt) => ChoiceRecord | null
 }
 
-export function buildSpecialisation({ config, lastModel, random, wallMs }: SpecialisationParts): Specialisation {
+/** Throws ConfigError for topics that the fingerprint does not know. */
+export function buildSpecialisation({ config, topics, lastModel, random, wallMs }: SpecialisationParts): Specialisation {
+  checkTopics(config, topics)
   const { halfLifeMs, exploration, shareBetweenTenants } = config.learning
-  const priors = Object.fromEntries(Object.entries(config.models).map(([name, { specialisesIn }]) => [name, specialisesIn]))
+  // read by name when a model is first asked for; backends add what they declare as they become known
+  const priors: Record<string, DeclaredExpertise> = {}
+  for (const [name, { specialisesIn }] of Object.entries(config.models)) priors[name] = specialisesIn
   const expertise = new Expertise({ halfLifeMs, exploration, shareBetweenTenants, priors, random, wallMs })
   const groups = new Map(config.modelGroups.map((group) => [group.name, group]))
   return {
     expertise,
     isGroup: (model) => groups.has(model),
+    described: ({ config: { specialisesIn }, models }) => {
+      if (specialisesIn === undefined) return
+      for (const name of models.keys()) priors[name] = { ...specialisesIn, ...config.models[name]?.specialisesIn }
+    },
     choiceFor: (turn, look = false) => {
       const group = groups.get(turn.model)
       if (group === undefined) return undefined
@@ -68,6 +83,20 @@ export function buildSpecialisation({ config, lastModel, random, wallMs }: Speci
       }
     },
   }
+}
+
+function checkTopics({ file, models, backends }: SpecialisationParts['config'], topics: readonly string[]): void {
+  const problems: ConfigProblem[] = []
+  const check = (path: string, declared: DeclaredExpertise | undefined): void => {
+    for (const topic of Object.keys(declared ?? {})) {
+      if (topics.includes(topic)) continue
+      const message = topics.length === 0 ? 'fingerprints are switched off, so no topic is ever known' : `is no topic; ${nearest(topic, topics)}`
+      problems.push({ path: `${path}.specialises_in.${topic}`, message, line: null })
+    }
+  }
+  for (const [name, { specialisesIn }] of Object.entries(models)) check(`models.${name}`, specialisesIn)
+  backends.forEach(({ specialisesIn }, at) => check(`backends[${at}]`, specialisesIn))
+  if (problems.length > 0) throw new ConfigError(problems, file)
 }
 
 const secondsPerQuality = ({ secondsPerQualityPoint }: ModelGroupConfig): number => POINTS * secondsPerQualityPoint

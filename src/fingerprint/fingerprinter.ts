@@ -82,6 +82,12 @@ export class Fingerprinter {
     this.#intentEmission = new Float32Array(this.#intents.labels.length)
   }
 
+  /** Names of the topics in scope. */
+  get topics(): readonly string[] {
+    const { labels, outOfScopeAt } = this.#topics
+    return labels.filter((_, at) => at !== outOfScopeAt)
+  }
+
   begin(): ConversationState {
     return new ConversationState(this.#model.dimensions, this.#topics.labels.length, this.#intents.labels.length)
   }
