@@ -1,5 +1,6 @@
 import { check } from './check.ts'
 import type { Command } from './command.ts'
+import { evaluate } from './evaluate.ts'
 import { explain } from './explain.ts'
 import { fingerprint } from './fingerprint.ts'
 import { replay } from './replay.ts'
@@ -8,4 +9,4 @@ import { simulate } from './simulate.ts'
 import { taxonomy } from './taxonomy.ts'
 
 /** Every command, in the order of the help. Heavy rooms are imported inside a command's `run`. */
-export const COMMANDS: readonly Command[] = [serve, check, explain, replay, simulate, fingerprint, taxonomy]
+export const COMMANDS: readonly Command[] = [serve, check, explain, evaluate, replay, simulate, fingerprint, taxonomy]
