@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parse } from 'yaml'
 import { seededRandom } from '../../sim/random.ts'
-import { ChoiceLines, type GradedChoice } from '../learn/evaluation/choice-lines.ts'
+import { ChoiceLines, type GradedChoice, type LineCounts } from '../learn/evaluation/choice-lines.ts'
 import { evaluate as estimate, type Estimate, type PolicyEstimates } from '../learn/evaluation/off-policy.ts'
 import { always, done, greedy, priced, tabled, type TargetPolicy } from '../learn/evaluation/target-policies.ts'
 import { LOG_PREFIX, LOG_SUFFIX } from '../learn/outcomes/choice-log.ts'
@@ -45,13 +45,15 @@ export const evaluate: Command = {
     }
     const { counts, firstBad } = lines
     if (firstBad !== null) {
-      terminal.complain(`homing evaluate: ${counts.unread} lines are no JSON and ${counts.unusable} cannot be evaluated; the first is ${firstBad}`)
+      terminal.complain(`homing evaluate: left out are lines without JSON (${counts.unread}) and of another form (${counts.unusable}); the first is ${firstBad}`)
     }
     const group = textOption(input, 'group')
     const tenant = textOption(input, 'tenant')
-    const graded = lines.graded().filter((choice) => (group ?? choice.group) === choice.group && (tenant ?? choice.tenant) === choice.tenant)
+    const asked = lines.graded().filter((choice) => (group ?? choice.group) === choice.group && (tenant ?? choice.tenant) === choice.tenant)
+    const graded = asked.filter(({ drawn }) => drawn)
+    const kept = asked.length - graded.length
     if (graded.length === 0) {
-      terminal.complain(`homing evaluate: ${log} holds no graded choice of that kind (${counts.choices} choices, ${counts.outcomes} outcomes)`)
+      terminal.complain(`homing evaluate: ${log} holds no graded choice of that kind: ${summary(counts, kept)}`)
       return 1
     }
     const groups = [...new Set(graded.map((choice) => choice.group))].sort().map((name) => {
@@ -63,14 +65,19 @@ export const evaluate: Command = {
     })
     if (input.values['json'] === true) {
       const told = groups.map(({ name, choices, models, policies }) => ({ group: name, choices: choices.length, models, policies }))
-      terminal.print(JSON.stringify({ ...counts, groups: told }, null, 2))
+      terminal.print(JSON.stringify({ ...counts, kept, groups: told }, null, 2))
     } else {
-      terminal.print(`${counts.choices} choices logged, ${counts.outcomes} outcomes`)
+      terminal.print(summary(counts, kept))
       for (const { name, choices, models, policies } of groups) terminal.print(`\n${report(name, choices, models, policies)}`)
     }
     return 0
   },
 }
+
+/** Kept: the model of a conversation that went on. */
+const summary = ({ choices, outcomes }: LineCounts, kept: number): string =>
+  `${choices} choices logged, ${outcomes} outcomes` +
+  (kept === 0 ? '' : `; ${kept} graded choices kept the model of their conversation, tell nothing of others and are left out`)
 
 function filesOf(log: string): readonly string[] {
   let folder: boolean

@@ -79,6 +79,7 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
       return {
         group: asked.name,
         secondsPerQuality: price,
+        drawn,
         considered: served.map(({ model, mean, deviation, drawn, seconds }, at) => ({ model, mean, deviation, drawn, seconds, propensity: propensities[at]! })),
       }
     },

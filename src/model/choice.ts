@@ -12,6 +12,8 @@ export type ChoiceRecord = {
   readonly group: string
   /** What one whole point of expected quality (0..1) was worth. */
   readonly secondsPerQuality: number
+  /** False where the conversation went on with its model, or quality has no price: the same model would always have been chosen. */
+  readonly drawn: boolean
   readonly considered: readonly ConsideredRecord[]
 }
 

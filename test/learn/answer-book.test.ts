@@ -42,7 +42,7 @@ const near = (found: AnsweredTurn | null, wanted: AnsweredTurn): void => {
 test('an answer is found as soon as it is put, with all that is learned from, the newest under one id', async () => {
   const book = await open(null)
   const choice = {
-    group: 'auto', secondsPerQuality: 100,
+    group: 'auto', secondsPerQuality: 100, drawn: true,
     considered: [{ model: 'coder', mean: 0.75, deviation: 0.0625, drawn: 0.8125, seconds: 1.5, propensity: 0.625 }, { model: 'general', mean: 0.5, deviation: 0.125, drawn: 0.25, seconds: 0.5, propensity: 0.375 }],
   }
   book.put(answer('resp_1'))

@@ -28,7 +28,7 @@ function simulated(random: () => number, size: number, error: number, deviation:
     const chosen = values.indexOf(Math.max(...values))
     const propensities = probabilitiesOfBest(means.map((mean, n) => mean - SECONDS[n]! / (100 * PRICE)), means.map(() => deviation))
     const considered = MODELS.map((model, n) => ({ model, mean: means[n]!, deviation, drawn: drawn[n]!, seconds: SECONDS[n]!, propensity: propensities[n]! }))
-    return { tenant: 'a', group: 'auto', topic: TOPICS[topic]!, considered, chosen, score: random() < TRUTH[topic]![chosen]! ? 1 : 0 }
+    return { tenant: 'a', group: 'auto', topic: TOPICS[topic]!, drawn: true, considered, chosen, score: random() < TRUTH[topic]![chosen]! ? 1 : 0 }
   })
 }
 

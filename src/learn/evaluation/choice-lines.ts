@@ -10,6 +10,8 @@ export type GradedChoice = {
   /** Most probable topic; empty where nothing was read. */
   readonly topic: string
   readonly considered: readonly ConsideredRecord[]
+  /** False: the conversation went on with its model, so the choice tells nothing of the others. */
+  readonly drawn: boolean
   /** Place of the model that answered. */
   readonly chosen: number
   /** 0..1. */
@@ -68,7 +70,7 @@ export class ChoiceLines {
     else known.scores.set(source, score)
   }
 
-  graded(): GradedChoice[] {
+  graded(): readonly GradedChoice[] {
     return [...this.#entries.values()].map(({ choice, scores }) => ({
       ...choice,
       score: [...scores.values()].reduce((sum, score) => sum + score, 0) / scores.size,
@@ -91,7 +93,7 @@ function choiceOf(fields: Fields): Omit<GradedChoice, 'score'> | null {
   if (chosen === -1 || models[chosen]!.propensity <= 0 || Math.abs(sum - 1) > NEARLY_ONE) return null
   const first: unknown = Array.isArray(topics) ? topics[0] : null
   const topic: unknown = Array.isArray(first) ? first[0] : ''
-  return { tenant, group, topic: typeof topic === 'string' ? topic : '', considered: models, chosen }
+  return { tenant, group, topic: typeof topic === 'string' ? topic : '', drawn: fields['drawn'] === true, considered: models, chosen }
 }
 
 function consideredOf(value: unknown): ConsideredRecord | null {

@@ -101,7 +101,7 @@ export class Segment {
     const modelNumbers = considered.map(({ model: name }) => this.#number(name))
     const offset = this.#length
     const writer = new Writer(this.bytes, offset + HEAD_BYTES)
-    writer.u8(ANSWER).u16(tenant).text(answer.id).f64(answer.atMs).u16(model).u16(group).f32(choice?.secondsPerQuality ?? 0)
+    writer.u8(ANSWER).u16(tenant).text(answer.id).f64(answer.atMs).u16(model).u16(group).f32(choice?.secondsPerQuality ?? 0).u8(choice?.drawn === true ? 1 : 0)
     writer.u16(intent).share(subject.intent[1]).share(subject.inScope).share(subject.complexity)
     writer.u8(topics.length)
     for (let n = 0; n < topics.length; n++) writer.u16(topicNumbers[n]!).share(topics[n]![1])
@@ -155,6 +155,7 @@ export class Segment {
     const model = this.#name(reader.u16())
     const group = reader.u16()
     const secondsPerQuality = reader.f32()
+    const drawn = reader.u8() === 1
     const intent: Labelled = [this.#name(reader.u16()), reader.share()]
     const inScope = reader.share()
     const complexity = reader.share()
@@ -171,7 +172,7 @@ export class Segment {
         propensity: reader.f32(),
       })
     }
-    const choice = group === 0 ? null : { group: this.#name(group), secondsPerQuality, considered }
+    const choice = group === 0 ? null : { group: this.#name(group), secondsPerQuality, drawn, considered }
     return { tenant, id, model, subject: { topics, intent, inScope, complexity }, choice, atMs }
   }
 

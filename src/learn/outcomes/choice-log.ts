@@ -94,6 +94,7 @@ function fieldsOf({ tenant, id, model, subject, atMs }: AnsweredTurn, choice: Ch
     intent: subject.intent[0],
     complexity: rounded(subject.complexity),
     seconds_per_quality_point: rounded(choice.secondsPerQuality / 100),
+    drawn: choice.drawn,
     considered,
   }
   return JSON.stringify(fields).slice(1, -1)
