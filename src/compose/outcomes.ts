@@ -66,7 +66,7 @@ export async function buildOutcomes(parts: OutcomeParts) {
     failed: failing('learning_failed', 'learning from an outcome failed'),
     stored: async (tenant, id) => {
       const receipt = (await store.getResponse(tenant, id))?.receipt ?? null
-      return receipt === null || !gradable(receipt) ? null : answerOf(tenant, receipt, receipt.fingerprint, null)
+      return receipt === null || !gradable(receipt) ? null : answerOf(tenant, receipt, receipt.fingerprint, choiceOf(receipt))
     },
   })
   const known = new Set(tenants.length === 0 ? [OPEN_TENANT] : tenants.map(({ id }) => id))

@@ -33,7 +33,7 @@ export type Lesson = {
   readonly subject: Subject
   /** 0..1. */
   readonly score: number
-  /** 0..1: how far the source is to be believed; an explicit grade counts 1. */
+  /** 0..1: how far the source is to be believed; an explicit grade counts 1. Negative: the same lesson of before is taken back. */
   readonly weight: number
   /** Milliseconds since 1970, when the answer was given. */
   readonly atMs: number

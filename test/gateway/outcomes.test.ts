@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { JsonObject } from '../../src/model/json.ts'
+import { evaluate } from '../../src/cli/evaluate.ts'
+import { run } from '../../src/cli/run.ts'
 import { program } from '../cli/program.ts'
-import { client, errorOf, harness, type Harness } from './support/gateway.ts'
+import { client, errorOf, eventually, harness, type Harness } from './support/gateway.ts'
 import { chunk, DONE, Gate, says, ScriptedUpstream, send, sseHead, usageChunk } from './support/scripted-upstream.ts'
 
 const LIMIT = { timeout: 60_000 }
@@ -205,6 +207,37 @@ test('beyond the bound of answers the oldest can be graded by their stored recei
 test('with fingerprints switched off answers can be graded all the same', LIMIT, async (t) => {
   const gateway = await harness(t, { config: { fingerprint: { enabled: false } } })
   assert.equal((await gateway.json(OUTCOMES, { response_id: await respond(gateway), score: 1 })).body['result'], 'accepted')
+})
+
+test('a group learns from outcomes, and its log of choices can be evaluated', LIMIT, async (t) => {
+  const log = mkdtempSync(join(tmpdir(), 'homing-choices-'))
+  t.after(() => rmSync(log, { recursive: true }))
+  const gateway = await harness(t, { models: ['coder', 'general'], config: { model_groups: { auto: ['coder', 'general'] }, learning: { log } } })
+  let graded = 0
+  for (let n = 0; n < 60; n++) {
+    gateway.next(says('Because it is None.', `chatcmpl-${n}`))
+    const { headers, body } = await gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: `${n}: ${QUESTION}` }] })
+    if (n % 4 === 3) continue
+    graded++
+    const told = await gateway.json(OUTCOMES, { response_id: body['id'] as string, score: headers.get('x-homing-model') === 'coder' ? 1 : 0, source: 'grader' })
+    assert.deepEqual([told.body['result'], told.body['model']], ['accepted', headers.get('x-homing-model')])
+  }
+  const evaluated = async (): Promise<JsonObject> => {
+    let out = ''
+    const code = await run(['evaluate', '--log', log, '--json', '--resamples', '50'], [evaluate], {
+      env: {}, version: '', print: (text) => void (out += text), complain: (text) => void (out += text),
+    })
+    return code === 0 ? (JSON.parse(out) as JsonObject) : {}
+  }
+  await eventually(async () => (await evaluated())['outcomes'] === graded)
+  const { choices, kept, groups } = await evaluated()
+  const [auto] = groups as { group: string; choices: number; policies: { name: string; doublyRobust: { value: number } }[] }[]
+  assert.deepEqual([choices, kept, auto!.group, auto!.choices], [60, 0, 'auto', graded])
+  const value = Object.fromEntries(auto!.policies.map((policy) => [policy.name, policy.doublyRobust.value]))
+  assert.ok(value['always coder']! > value['always general']! + 0.3, JSON.stringify(value))
+  assert.ok(value['always coder']! >= value['what was done']!, JSON.stringify(value))
+  const lines = readdirSync(log).map((name) => readFileSync(join(log, name), 'utf8')).join('')
+  assert.ok(!lines.includes('Python') && !lines.includes('None'), 'no text is logged')
 })
 
 async function served(t: TestContext): Promise<{ start(): Promise<{ api: ReturnType<typeof client>; kill(signal: NodeJS.Signals): Promise<void> }>; folder: string }> {
