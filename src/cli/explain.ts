@@ -1,10 +1,7 @@
-import { request } from 'undici'
 import { isObject } from '../model/json.ts'
 import type { JsonObject, JsonValue } from '../model/json.ts'
-import { textOption, UsageError } from './command.ts'
+import { askGateway, GATEWAY_OPTIONS } from './ask-gateway.ts'
 import type { Command } from './command.ts'
-
-const DEFAULT_URL = 'http://127.0.0.1:8787'
 
 export const explain: Command = {
   name: 'explain',
@@ -13,18 +10,10 @@ export const explain: Command = {
     'Asks a running gateway for the receipt of a response (or chat completion) and prints it: where it went, why,\n' +
     'what every candidate would have cost, and what came of it.',
   positionals: ['RESPONSE_ID'],
-  options: {
-    url: { type: 'string', value: 'BASE', help: `where the gateway runs; default ${DEFAULT_URL}` },
-    key: { type: 'string', value: 'KEY', help: 'API key; default: the environment variable HOMING_API_KEY' },
-  },
+  options: GATEWAY_OPTIONS,
   async run(input, terminal) {
     const id = input.positionals[0] ?? ''
-    const base = (textOption(input, 'url') ?? DEFAULT_URL).replace(/\/+$/, '').replace(/\/v1$/, '')
-    if (!/^https?:\/\//.test(base) || !URL.canParse(base)) {
-      throw new UsageError(`'${base}' is not an http:// or https:// URL`)
-    }
-    const key = textOption(input, 'key') ?? terminal.env['HOMING_API_KEY']
-    const answer = await ask(`${base}/homing/v1/responses/${encodeURIComponent(id)}/decision`, key)
+    const answer = await askGateway(`/homing/v1/responses/${encodeURIComponent(id)}/decision`, input, terminal)
     if (typeof answer === 'string') {
       terminal.complain(`homing explain: ${answer}`)
       return 1
@@ -32,26 +21,6 @@ export const explain: Command = {
     terminal.print(explanation(answer))
     return 0
   },
-}
-
-/** The receipt, or why there is none. */
-async function ask(url: string, key: string | undefined): Promise<JsonObject | string> {
-  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
-  let status: number
-  let body: unknown
-  try {
-    const answer = await request(url, { headers, signal: AbortSignal.timeout(10_000) })
-    status = answer.statusCode
-    body = await answer.body.json().catch(() => null)
-  } catch (cause) {
-    const error = cause as NodeJS.ErrnoException
-    const why = error.code === 'ECONNREFUSED' ? 'nothing listens there' : error.message
-    return `no answer from ${new URL(url).origin}: ${why}; --url says where the gateway runs`
-  }
-  if (status === 200 && isObject(body)) return body
-  const error = isObject(body) && isObject(body['error']) ? body['error']['message'] : null
-  if (typeof error === 'string') return error
-  return `${new URL(url).origin} answered ${status}, but not as Homing does; --url says where the gateway runs`
 }
 
 const REASONS: Readonly<Record<string, string>> = {
