@@ -15,7 +15,7 @@ const LATENCY_BUDGET_SECONDS = 2
 export type AffinityPorts = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   readonly request: (turn: ResolvedTurn) => SchedulingRequest
-  readonly fingerprint: (turn: ResolvedTurn) => SemanticFingerprint
+  readonly fingerprint: (turn: ResolvedTurn) => Promise<SemanticFingerprint>
   /** Adds what the turn is about, where that can be read. */
   readonly read: (turn: ResolvedTurn) => ResolvedTurn
   /** 0..1 between what a backend served lately and a conversation; null where nothing is known. */

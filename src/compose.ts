@@ -8,6 +8,7 @@ import { createAffinityRouter } from './affinity.ts'
 import { followBackends } from './compose/backend-changes.ts'
 import { buildCache } from './compose/cache.ts'
 import { buildConversations, openStore, rebuildIndex } from './compose/conversations.ts'
+import { buildEmbeddings } from './compose/embeddings.ts'
 import { buildFingerprints } from './compose/fingerprints.ts'
 import { buildFleet, missingForReady } from './compose/fleet.ts'
 import { gaugesOf } from './compose/gauges.ts'
@@ -69,9 +70,17 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   // before the store is opened: a model or taxonomy that cannot be used refuses the start
   const idle = new IdleQueue()
+  const embeddings = buildEmbeddings(config.fingerprint, {
+    nowMs,
+    fallback,
+    told: (about, what) => log.info(about, what),
+    warn: (error) => log.warn({ err: error }, 'no embedding came from the embeddings model'),
+  })
   const fingerprints = buildFingerprints(config.fingerprint, {
     modelPath: fingerprintAssetPath(),
     placedByContent: (model) => specialisation.isGroup(model),
+    remote: embeddings?.remote ?? null,
+    whenIdle: idle.run,
     nowMs,
     observe: (microseconds, partial) => metrics.fingerprint(microseconds / 1e6, partial),
     failed: (error) => {
@@ -249,7 +258,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     prewarming.prewarmer.close()
     registry.close()
     metricsProbe.close()
-    await Promise.all([connections.close(), fleet.probeConnections.close(), events.close(), outcomes.close()])
+    await Promise.all([embeddings?.close(), connections.close(), fleet.probeConnections.close(), events.close(), outcomes.close()])
     await snapshots.close()
     await store.close()
     logSink.flushSync()

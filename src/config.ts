@@ -9,6 +9,8 @@ import { isLoopback, listenAddress } from './config/address.ts'
 import type { Listen } from './config/address.ts'
 import { backendReader } from './config/backend.ts'
 import { ConfigDocument } from './config/document.ts'
+import { embeddingsReader, type EmbeddingsConfig } from './config/embeddings.ts'
+import { NO_OWN_LABELS, ownLabels, type OwnLabels } from './config/label-examples.ts'
 import { readLearning, type LearningConfig } from './config/learning.ts'
 import { declaredModels, modelGroups, type ModelConfig, type ModelGroupConfig } from './config/model-groups.ts'
 import { formatPath, isMapping, Place, Section } from './config/place.ts'
@@ -20,6 +22,8 @@ import type { BackendConfig } from './model/backend.ts'
 import { POLICY_NAMES, type PolicyName } from './schedule/policies/catalogue.ts'
 
 export { BACKEND_DEFAULTS, parseBackend } from './config/backend.ts'
+export type { EmbeddingsConfig } from './config/embeddings.ts'
+export type { OwnLabels } from './config/label-examples.ts'
 export { LEARNING_DEFAULTS, type LearningConfig } from './config/learning.ts'
 export { ConfigError, formatProblem } from './config/problem.ts'
 export type { ConfigProblem } from './config/problem.ts'
@@ -66,9 +70,11 @@ export type FingerprintConfig = {
   /** What is read of a turn within it is used; the rest is read with the next turn. */
   readonly deadlineMs: number
   readonly conversations: number
-  /** Folders of an operator's own taxonomies, absolute; null: the shipped ones. */
-  readonly topics: string | null
-  readonly intents: string | null
+  /** An operator's own taxonomies, and labels by example that are added to these or to the shipped ones. */
+  readonly topics: OwnLabels
+  readonly intents: OwnLabels
+  /** Null: the conversation's embedding is the shipped table's. */
+  readonly embeddings: EmbeddingsConfig | null
 }
 
 export type Config = {
@@ -160,7 +166,7 @@ const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_min
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
 const STORE_KEYS = ['path', 'memory', 'retention_days', 'max_bytes', 'synchronous']
 const MEMORY_KEYS = ['block_index_bytes', 'lineage_characters', 'lineages', 'sessions', 'receipts']
-const FINGERPRINT_KEYS = ['enabled', 'deadline', 'conversations', 'topics', 'intents']
+const FINGERPRINT_KEYS = ['enabled', 'deadline', 'conversations', 'topics', 'intents', 'embeddings']
 const DAY_MS = 86_400_000
 
 /** Throws ConfigError with every problem. */
@@ -227,6 +233,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
     fingerprint: readFingerprint(
       new Section(section.raw('fingerprint') ?? {}, root.at('fingerprint'), FINGERPRINT_KEYS),
       folder,
+      env,
     ),
     modelGroups: section.read<Config['modelGroups']>('model_groups', modelGroups, []),
     models: section.read<Config['models']>('models', declaredModels, {}),
@@ -345,16 +352,13 @@ function readMemory(section: Section): MemoryBounds {
   }
 }
 
-function readFingerprint(section: Section, folder: string): FingerprintConfig | null {
-  const directory = (key: string): string | null => {
-    const path = section.read<string | null>(key, text, null)
-    return path === null ? null : resolve(folder, path)
-  }
+function readFingerprint(section: Section, folder: string, env: ConfigSource['env']): FingerprintConfig | null {
   const config = {
     deadlineMs: section.read<number>('deadline', duration(0), DEFAULTS.fingerprint.deadlineMs),
     conversations: section.read<number>('conversations', integer(1), DEFAULTS.fingerprint.conversations),
-    topics: directory('topics'),
-    intents: directory('intents'),
+    topics: section.read('topics', ownLabels(folder), NO_OWN_LABELS),
+    intents: section.read('intents', ownLabels(folder), NO_OWN_LABELS),
+    embeddings: section.read<EmbeddingsConfig | null>('embeddings', embeddingsReader(env), null),
   }
   return section.read('enabled', truth, true) ? config : null
 }

@@ -6,6 +6,7 @@ import type { FingerprintConfig } from '../config.ts'
 import { FingerprintCache } from '../fingerprint/fingerprint-cache.ts'
 import { loadFingerprintModel } from '../fingerprint/fingerprint-model.ts'
 import { Fingerprinter } from '../fingerprint/fingerprinter.ts'
+import type { RemoteEmbeddings } from '../fingerprint/remote-embeddings.ts'
 import { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { HomingError } from '../model/error.ts'
 import type { FingerprintNote, SemanticFingerprint } from '../model/fingerprint.ts'
@@ -15,14 +16,16 @@ import type { ResolvedTurn } from '../model/turn.ts'
 export type Fingerprints = {
   /** With `shortOnly` a turn whose news are long comes back as it was: it is read when it was sent. */
   readonly add: (turn: ResolvedTurn, shortOnly: boolean) => ResolvedTurn
-  /** Leaves no trace; refused where there is none. */
-  readonly look: (turn: ResolvedTurn) => SemanticFingerprint
+  /** Leaves no trace; refused where there is none. Waits for a remote embedding, at most until its deadline. */
+  readonly look: (turn: ResolvedTurn) => Promise<SemanticFingerprint>
   /** The turn with what it is about, as a look: leaves no trace, and as it was where it could not be read. */
   readonly glance: (turn: ResolvedTurn) => ResolvedTurn
   /** Names of the topics in scope; empty where fingerprints are switched off. */
   readonly topics: readonly string[]
   readonly size: () => number
   readonly counts: () => Readonly<Record<string, number>>
+  /** Conversations that hold a remote embedding. */
+  readonly embeddings: () => { readonly size: number; readonly evicted: number }
 }
 
 export type FingerprintParts = {
@@ -33,6 +36,10 @@ export type FingerprintParts = {
   /** Microseconds of each; counted as a fallback where `failed`. */
   readonly observe: (microseconds: number, partial: boolean) => void
   readonly failed: (error: unknown) => void
+  /** Makes the conversations' embeddings; null: the shipped table does. */
+  readonly remote: RemoteEmbeddings | null
+  /** Runs it when the turn was sent and the event loop has a moment. */
+  readonly whenIdle: (task: () => void) => void
 }
 
 const KEPT_TOPICS = 3
@@ -45,18 +52,20 @@ const NOT_ENABLED = 'fingerprints are switched off in the configuration'
 
 /** Throws where the shipped model or an operator's taxonomy cannot be used. */
 export function buildFingerprints(config: FingerprintConfig | null, ports: FingerprintParts): Fingerprints {
+  const { remote } = ports
+  const embeddings = () => ({ size: remote?.size ?? 0, evicted: remote?.evicted ?? 0 })
   if (config === null) {
-    const look = (): never => {
-      throw new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED })
-    }
-    return { add: (turn) => turn, look, glance: (turn) => turn, topics: [], size: () => 0, counts: () => ({}) }
+    const look = (): Promise<never> =>
+      Promise.reject(new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED }))
+    return { add: (turn) => turn, look, glance: (turn) => turn, topics: [], size: () => 0, counts: () => ({}), embeddings }
   }
   const model = loadFingerprintModel(ports.modelPath)
+  const { topics, intents } = config
   const own = {
-    ...(config.topics === null ? {} : { topics: taxonomyOf(config.topics, 'topics', model.table) }),
-    ...(config.intents === null ? {} : { intents: taxonomyOf(config.intents, 'intents', model.table) }),
+    ...(topics.folder === null ? {} : { topics: taxonomyOf(topics.folder, 'topics', model.table) }),
+    ...(intents.folder === null ? {} : { intents: taxonomyOf(intents.folder, 'intents', model.table) }),
   }
-  const fingerprinter = new Fingerprinter(model, own)
+  const fingerprinter = new Fingerprinter(model, own, { topics: topics.examples, intents: intents.examples })
   const cache = new FingerprintCache({
     fingerprinter,
     maxConversations: config.conversations,
@@ -71,16 +80,19 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
         const found = cache.update(keyOf(turn), turn.context)
         const microseconds = Math.round(1000 * (ports.nowMs() - started))
         ports.observe(microseconds, found?.partial ?? false)
+        // nothing on a turn's way reads it, so the turn goes first
+        if (remote !== null) ports.whenIdle(() => void remote.follow(keyOf(turn), turn.context))
         return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds), subject: subjectOf(found) }
       } catch (error) {
         ports.failed(error)
         return turn
       }
     },
-    look: (turn) => {
+    look: async (turn) => {
       const found = cache.update(keyOf(turn), turn.context, false)
       if (found === null) throw new HomingError('invalid_value', { param: 'input', why: 'holds nothing that was said' })
-      return found
+      const embedding = (await remote?.read(keyOf(turn), turn.context)) ?? null
+      return embedding === null ? found : { ...found, embedding, embeddingModel: remote!.model }
     },
     glance: (turn) => {
       try {
@@ -94,6 +106,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
     topics: fingerprinter.topics,
     size: () => cache.size,
     counts: () => cache.counts,
+    embeddings,
   }
 }
 

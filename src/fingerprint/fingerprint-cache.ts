@@ -27,8 +27,8 @@ export type FingerprintCacheOptions = {
 }
 
 /** Of a history that was never seen: 2 at its beginning, the rest at its end. */
-const MOST_ITEMS = 16
-const FIRST_ITEMS = 2
+export const MOST_ITEMS = 16
+export const FIRST_ITEMS = 2
 
 type Entry = {
   readonly state: ConversationState
@@ -151,7 +151,7 @@ function published(
 }
 
 /** A number that the item before place `end` looks like; its text is not kept. */
-function markOf(context: readonly ConversationItem[], end: number): number {
+export function markOf(context: readonly ConversationItem[], end: number): number {
   const item = context[end - 1]
   if (item === undefined) return 0
   const spoken = spokenItem(item)

@@ -8,6 +8,7 @@ import type { Labelled } from '../model/fingerprint.ts'
 import { ConversationContext, type Speaker } from './conversation-context.ts'
 import type { FingerprintModel } from './fingerprint-model.ts'
 import { indexOfMost, type TurnEvidence } from './label-filter.ts'
+import { LabelsByExample, type LabelExamples, type LabelReader } from './labels-by-example.ts'
 import type { Taxonomy } from './taxonomy.ts'
 import { findEntities } from './entities/find-entities.ts'
 import type { EntitySpan } from './entities/spans.ts'
@@ -64,19 +65,26 @@ export class Fingerprinter {
   readonly #model: FingerprintModel
   /** An operator's taxonomies, where he gave them. */
   readonly own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy }
-  readonly #topics: Taxonomy
-  readonly #intents: Taxonomy
+  readonly #topics: LabelReader
+  readonly #intents: LabelReader
   readonly #scratch: Float32Array
   readonly #topicEmission: Float32Array
   readonly #intentEmission: Float32Array
   readonly #cue = new Float32Array(2)
   readonly #quantities = new QuantityReader()
 
-  constructor(model: FingerprintModel, own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy } = {}) {
+  /** Labels by example are added to the own taxonomy, or else to the shipped one. */
+  constructor(
+    model: FingerprintModel,
+    own: { readonly topics?: Taxonomy; readonly intents?: Taxonomy } = {},
+    examples: { readonly topics?: LabelExamples; readonly intents?: LabelExamples } = {},
+  ) {
+    const extended = (base: LabelReader, by: LabelExamples | undefined): LabelReader =>
+      by === undefined || by.size === 0 ? base : new LabelsByExample(base, by, model.reader)
     this.#model = model
     this.own = own
-    this.#topics = own.topics ?? model.topics
-    this.#intents = own.intents ?? model.intents
+    this.#topics = extended(own.topics ?? model.topics, examples.topics)
+    this.#intents = extended(own.intents ?? model.intents, examples.intents)
     this.#scratch = new Float32Array(model.dimensions)
     this.#topicEmission = new Float32Array(this.#topics.labels.length)
     this.#intentEmission = new Float32Array(this.#intents.labels.length)
@@ -107,7 +115,7 @@ export class Fingerprinter {
     const features = this.#model.reader.read(text)
     const likeness = state.context.likeness(features.embedding)
     this.#topics.read(features, this.#topicEmission)
-    if (this.#topics === this.#model.topics) this.#doubt(features.foreignShare)
+    if (this.own.topics === undefined) this.#doubt(features.foreignShare)
     const evidence = {
       speaker: speaker === 'user' ? ('user' as const) : ('assistant' as const),
       logEmission: this.#topicEmission,
@@ -215,7 +223,7 @@ function leanOn(
   }
 }
 
-function best(belief: Float32Array, { labels, outOfScopeAt }: Taxonomy): Labelled {
+function best(belief: Float32Array, { labels, outOfScopeAt }: LabelReader): Labelled {
   let most = outOfScopeAt === 0 ? 1 : 0
   for (let label = 0; label < belief.length; label++) {
     if (label !== outOfScopeAt && belief[label]! > belief[most]!) most = label
@@ -224,7 +232,7 @@ function best(belief: Float32Array, { labels, outOfScopeAt }: Taxonomy): Labelle
 }
 
 /** The labels in scope, most probable first. */
-function ranked(belief: Float32Array, { labels, outOfScopeAt }: Taxonomy): Labelled[] {
+function ranked(belief: Float32Array, { labels, outOfScopeAt }: LabelReader): Labelled[] {
   const order: number[] = []
   for (let label = 0; label < labels.length; label++) if (label !== outOfScopeAt) order.push(label)
   order.sort((left, right) => belief[right]! - belief[left]!)

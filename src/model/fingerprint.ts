@@ -6,6 +6,8 @@ export type Labelled = readonly [label: string, probability: number]
 export type SemanticFingerprint = {
   /** Of the conversation, at unit length. */
   readonly embedding: Float32Array
+  /** The remote model that made the embedding; left out where the shipped table did. The two are not comparable. */
+  readonly embeddingModel?: string
   /** Most probable first. */
   readonly topics: readonly Labelled[]
   readonly intent: Labelled

@@ -19,6 +19,8 @@ function problems(text: string, flags: ConfigFlags = {}, env: Record<string, str
 
 const BACKEND = 'backends: [{ url: "http://h:1" }]\n'
 
+const NO_OWN = { folder: null, examples: new Map<string, readonly string[]>() }
+
 test('the configuration of the manual is read with every value ready to use', () => {
   const config = loadConfig({
     file: '/etc/homing/homing.yaml',
@@ -77,7 +79,7 @@ log: { level: warn }
     streamCommitAfterMs: 5000,
     shutdownGraceMs: 0,
     log: { level: 'warn' },
-    fingerprint: { deadlineMs: 5, conversations: 20_000, topics: null, intents: null },
+    fingerprint: { deadlineMs: 5, conversations: 20_000, topics: NO_OWN, intents: NO_OWN, embeddings: null },
     learning: { outcomesPerMinute: 60_000, answers: 100_000, halfLifeMs: 30 * 86_400_000, exploration: null, shareBetweenTenants: false, log: { path: '/etc/homing/homing-data/choices', maxBytes: 64 * 2 ** 20 } },
   })
 })
@@ -85,7 +87,7 @@ log: { level: warn }
 test('the fingerprint is on unless switched off; folders of taxonomies are relative to the file', () => {
   const read = (text: string) => loadConfig({ file: '/etc/homing/homing.yaml', text, env: {} }).fingerprint
   assert.deepEqual(read('fingerprint: { deadline: 2ms, topics: topics, intents: /srv/intents, conversations: 10 }'), {
-    deadlineMs: 2, conversations: 10, topics: '/etc/homing/topics', intents: '/srv/intents',
+    deadlineMs: 2, conversations: 10, topics: { ...NO_OWN, folder: '/etc/homing/topics' }, intents: { ...NO_OWN, folder: '/srv/intents' }, embeddings: null,
   })
   assert.equal(read('fingerprint: { enabled: false }'), null)
   assert.throws(() => read('fingerprint: { topic: x }'), /unknown key/)

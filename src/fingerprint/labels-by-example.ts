@@ -1,0 +1,162 @@
+/**
+ * Labels that an operator gives by a few sentences, added to a trained taxonomy. Nothing is trained: each new label gets odds
+ * against all that the taxonomy knows, from five numbers that are comparable between labels,
+ *
+ *   log odds = weights . [ 1
+ *                        , likeness of the text and the centre of the examples
+ *                        , likeness to the nearest example - likeness of the examples among themselves
+ *                        , agreement: how alike the taxonomy reads the text and the examples
+ *                        , log of the words ]
+ *   p(new) = odds / (1 + sum of odds)          p(known) = q(known) / (1 + sum of odds)
+ *
+ * where `q` are the taxonomy's own probabilities: their order never changes, a new label takes from all alike. Likeness is the
+ * cosine after the mean of ordinary texts is taken away (Wang et al., SimpleShot, 2019): what all questions have in common
+ * would make all of them alike. The weights are learnt once, over hundreds of labels of public sets that were given by 3, 5
+ * and 10 sentences (training/label-examples.ts), so an operator's own sentences are only compared, never fitted.
+ *
+ * A label that the taxonomy has already (upper and lower case alike) is extended: the odds are added to its probability.
+ *
+ * Cost: 256 multiplications an example and a label; 20 labels of 5 examples take 15 microseconds a text. Bounded by `MOST_*`, which
+ * the configuration enforces.
+ */
+import { ORDINARY_TEXTS } from './ordinary-texts.ts'
+import type { Taxonomy } from './taxonomy.ts'
+import type { FeatureReader, TextFeatures } from './text-features.ts'
+import { dot, toUnitLength } from './token-table.ts'
+
+/** By label; see `src/config/label-examples.ts` for what is refused. */
+export type LabelExamples = ReadonlyMap<string, readonly string[]>
+
+/** What of a taxonomy reads conversations. */
+export type LabelReader = Pick<Taxonomy, 'labels' | 'filter' | 'outOfScopeAt' | 'read' | 'cue'>
+
+/** Log odds from what `Evidence` holds, in its order; printed by training/label-examples.ts. */
+export const EXAMPLE_WEIGHTS: readonly number[] = [-1.1, 6.1, 4.92, 1.07, -1]
+
+/** Constant, likeness to the centre, nearest over among themselves, agreement, log of the words. */
+export type Evidence = Float64Array
+
+type Given = {
+  readonly centre: Float32Array
+  readonly examples: readonly Float32Array[]
+  /** Mean likeness of an example to the nearest other one: narrow labels are held to more than broad ones. */
+  readonly amongThemselves: number
+  /** Square roots of the taxonomy's mean probabilities of the examples. */
+  readonly roots: Float32Array
+  /** Its place among all labels. */
+  readonly label: number
+}
+
+export class LabelsByExample implements LabelReader {
+  readonly labels: readonly string[]
+  readonly filter: LabelReader['filter']
+  readonly outOfScopeAt: number
+  readonly #base: LabelReader
+  readonly #weights: readonly number[]
+  readonly #ordinary: Float32Array
+  readonly #given: readonly Given[]
+  readonly #known: Float32Array
+  readonly #roots: Float32Array
+  readonly #centred: Float32Array
+  readonly #evidence: Evidence = new Float64Array(EXAMPLE_WEIGHTS.length)
+
+  constructor(base: LabelReader, examples: LabelExamples, reader: FeatureReader, weights = EXAMPLE_WEIGHTS) {
+    this.#base = base
+    this.#weights = weights
+    this.filter = base.filter
+    this.outOfScopeAt = base.outOfScopeAt
+    this.#known = new Float32Array(base.labels.length)
+    this.#roots = new Float32Array(base.labels.length)
+    this.#ordinary = meanOf(ORDINARY_TEXTS.map((text) => reader.read(text).embedding.slice()))
+    this.#centred = new Float32Array(this.#ordinary.length)
+    const labels = [...base.labels]
+    const places = new Map(labels.map((label, place) => [label.toLowerCase(), place]))
+    this.#given = [...examples].map(([label, texts]) => {
+      const known = places.get(label.toLowerCase())
+      if (known === undefined) labels.push(label)
+      return this.#learn(texts, known ?? labels.length - 1, reader)
+    })
+    this.labels = labels
+  }
+
+  /** Log-probabilities of this text alone. */
+  read(features: TextFeatures, into: Float32Array): void {
+    this.#look(features)
+    into.fill(0)
+    let total = 1
+    for (const given of this.#given) {
+      const odds = Math.exp(this.#logOdds(given, features))
+      into[given.label]! += odds
+      total += odds
+    }
+    for (let label = 0; label < into.length; label++) {
+      const known = label < this.#known.length ? Math.exp(this.#known[label]!) : 0
+      into[label] = Math.log(Math.max(LEAST, (known + into[label]!) / total))
+    }
+  }
+
+  cue(features: TextFeatures): number | null {
+    return this.#base.cue(features)
+  }
+
+  /** Of each label that was given, in order: what its odds are made of. For learning the weights. */
+  evidence(features: TextFeatures): Evidence[] {
+    this.#look(features)
+    return this.#given.map((given) => {
+      this.#logOdds(given, features)
+      return this.#evidence.slice()
+    })
+  }
+
+  #learn(texts: readonly string[], label: number, reader: FeatureReader): Given {
+    const probabilities = new Float32Array(this.#known.length)
+    const examples = texts.map((text) => {
+      this.#look(reader.read(text))
+      for (let at = 0; at < probabilities.length; at++) probabilities[at]! += Math.exp(this.#known[at]!) / texts.length
+      return this.#centred.slice()
+    })
+    const centre = meanOf(examples)
+    toUnitLength(centre)
+    let among = 0
+    examples.forEach((example, at) => {
+      among += nearest(example, examples.filter((_, other) => other !== at)) / examples.length
+    })
+    return { centre, examples, amongThemselves: among, roots: probabilities.map(Math.sqrt), label }
+  }
+
+  /** What all labels need of a text: the taxonomy's own reading and the centred embedding. */
+  #look(features: TextFeatures): void {
+    this.#base.read(features, this.#known)
+    for (let label = 0; label < this.#known.length; label++) this.#roots[label] = Math.exp(this.#known[label]! / 2)
+    const { embedding } = features
+    for (let axis = 0; axis < embedding.length; axis++) this.#centred[axis] = embedding[axis]! - this.#ordinary[axis]!
+    toUnitLength(this.#centred)
+  }
+
+  #logOdds({ centre, examples, amongThemselves, roots }: Given, { words }: TextFeatures): number {
+    const evidence = this.#evidence
+    evidence[0] = 1
+    evidence[1] = dot(centre, this.#centred)
+    evidence[2] = nearest(this.#centred, examples) - amongThemselves
+    evidence[3] = dot(roots, this.#roots)
+    evidence[4] = Math.log(Math.max(1, words))
+    let sum = 0
+    for (let at = 0; at < evidence.length; at++) sum += this.#weights[at]! * evidence[at]!
+    return sum
+  }
+}
+
+/** Of probabilities whose logarithm is taken. */
+const LEAST = 1e-12
+
+function nearest(vector: Float32Array, others: readonly Float32Array[]): number {
+  let most = -1
+  for (const other of others) most = Math.max(most, dot(vector, other))
+  return most
+}
+
+function meanOf(vectors: readonly Float32Array[]): Float32Array {
+  const mean = new Float32Array(vectors[0]!.length)
+  for (const vector of vectors) for (let axis = 0; axis < mean.length; axis++) mean[axis]! += vector[axis]! / vectors.length
+  return mean
+}
