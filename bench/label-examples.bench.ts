@@ -9,12 +9,13 @@ import { join } from 'node:path'
 import { fingerprintAssetPath } from '../src/fingerprint-asset.ts'
 import { loadFingerprintModel } from '../src/fingerprint/fingerprint-model.ts'
 import { Fingerprinter } from '../src/fingerprint/fingerprinter.ts'
+import { calibrationError } from '../src/fingerprint/calibration.ts'
 import { indexOfMost } from '../src/fingerprint/label-filter.ts'
 import { LabelsByExample } from '../src/fingerprint/labels-by-example.ts'
 import { ORDINARY_TEXTS } from '../src/fingerprint/ordinary-texts.ts'
 import { projectRoot } from '../test/house/root.ts'
 import { EXAMPLE_COUNTS, episodesOf, fitWeights, ordinaryQuestions, type Episode, type Half } from '../training/label-examples.ts'
-import { sgdDialogues, writtenTexts } from '../training/labelled.ts'
+import { rowsOf, sgdDialogues, writtenTexts } from '../training/labelled.ts'
 import { NaiveBayes } from './fingerprint/naive-bayes.ts'
 
 const data = join(projectRoot(), '..', 'shared', 'data')
@@ -94,6 +95,8 @@ const lines = [
   ...[...tallies].map(([key, { ours, floor }]) => `| ${[key, ...cells(ours), ...cells(floor)].join(' | ')} |`),
   '',
   ...conversations(),
+  '',
+  ...manyAtOnce(),
 ]
 console.log(lines.join('\n'))
 const place = process.argv.indexOf('--record')
@@ -150,5 +153,48 @@ function conversations(): string[] {
     '| sentences each | right, in the conversation | right, message alone | turns about other services that were given one |',
     '|---|---|---|---|',
     ...rows,
+  ]
+}
+
+/** As many as the configuration takes: what they do to each other and to the built-in ones. */
+function manyAtOnce(): string[] {
+  const rows = rowsOf<{ text: string; intent: string; split: string }>(join(data, 'clinc150-train-val.jsonl'))
+  const intents = [...new Set(rows.filter(({ split }) => split === 'train').map(({ intent }) => intent))].sort()
+  const lines = [8, 64].map((many) => {
+    const chosen = intents.filter((_, at) => at % Math.floor(intents.length / many) === 0).slice(0, many)
+    const examples = new Map(chosen.map((intent) => [
+      intent,
+      rows.filter((row) => row.split === 'train' && row.intent === intent).slice(0, 5).map(({ text }) => text),
+    ]))
+    const labels = new LabelsByExample(model.intents, examples, model.reader)
+    const row = new Float32Array(labels.labels.length)
+    const read = (text: string): { best: string; probability: number; known: number } => {
+      labels.read(model.reader.read(text), row)
+      const best = indexOfMost(row)
+      const known = row.subarray(0, model.intents.labels.length).reduce((sum, value) => sum + Math.exp(value), 0)
+      return { best: labels.labels[best]!, probability: Math.exp(row[best]!), known }
+    }
+    const own = rows.filter(({ split, intent }) => split === 'val' && chosen.includes(intent))
+    const found = own.map(({ text }) => read(text))
+    const hits = found.map(({ best }, at) => best === own[at]!.intent)
+    const { subjects, prompts } = ordinaryQuestions(data, 1)
+    const ordinary = [...subjects, ...prompts, ...writtenTexts('intents').map(({ text }) => text)].map(read)
+    const lost = ordinary.filter(({ best }) => examples.has(best)).length
+    const started = performance.now()
+    for (let round = 0; round < 20; round++) for (const { text } of own.slice(0, 100)) read(text)
+    const ours = performance.now() - started
+    const before = performance.now()
+    for (let round = 0; round < 20; round++) for (const { text } of own.slice(0, 100)) model.intents.read(model.reader.read(text), row)
+    const times = ours / (performance.now() - before)
+    const kept = ordinary.reduce((sum, { known }) => sum + known, 0) / ordinary.length
+    return `| ${many} | ${percent(hits.filter(Boolean).length, hits.length)} | ${calibrationError(found.map(({ probability }) => probability), hits).toFixed(3)} | ${percent(lost, ordinary.length)} | ${kept.toFixed(3)} | ${times.toFixed(2)} |`
+  })
+  return [
+    'Intents of CLINC by 5 sentences each, many at once, with the shipped weights; ordinary texts are questions of MMLU-Pro, hard prompts and',
+    'the written built-in texts:',
+    '',
+    '| labels | recall | calibration error | ordinary texts that were given one | mean probability that ordinary texts keep for built-in labels | time over without them |',
+    '|---|---|---|---|---|---|',
+    ...lines,
   ]
 }

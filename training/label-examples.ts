@@ -4,7 +4,8 @@
  *   npm run build && node dist/training/label-examples.js
  *
  * An episode is an operator: a few labels of a public set, each given by 3, 5 or 10 of its sentences, and texts of these labels
- * and of others to tell apart. The weights are a logistic regression over all of them. The labels of each set fall in
+ * and of others to tell apart. Every other operator says the same thing several times over: his sentences lie side by side in
+ * the set, where CLINC has them in the order of their paraphrases. The weights are a logistic regression over all of them. The labels of each set fall in
  * two halves, so that a bench can learn on one and judge on the other.
  */
 import { join } from 'node:path'
@@ -29,7 +30,7 @@ export type Episode = {
 export type Half = 0 | 1
 
 export const EXAMPLE_COUNTS = [3, 5, 10] as const
-const EPISODES_A_SOURCE = 4
+const EPISODES_A_SOURCE = 6
 const MOST_JUDGED = 300
 
 type Labelled = { readonly source: string; readonly kind: Episode['kind']; readonly labels: number; readonly train: readonly LabelledText[]; readonly judge: readonly LabelledText[] }
@@ -54,11 +55,13 @@ export function episodesOf(data: string, half: Half, count: number): Episode[] {
   const random = seededRandom(1000 * half + count)
   return labelledSets(data).flatMap(({ source, kind, labels, train, judge }) => {
     const mine = [...new Set(judge.map(({ label }) => label))].sort().filter((_, at) => at % 2 === half)
-    return Array.from({ length: EPISODES_A_SOURCE }, (): Episode => {
+    return Array.from({ length: EPISODES_A_SOURCE }, (_, at): Episode => {
+      const clumped = kind === 'intents' && at % 2 === 1
       const chosen = shuffled(mine, random).slice(0, labels)
       const examples = chosen.map((label) => {
         const texts = [...new Set(train.filter((one) => one.label === label).map(({ text }) => text))]
-        return [label, shuffled(texts, random).slice(0, count)] as const
+        const from = Math.floor(random() * (texts.length - count))
+        return [label, (clumped ? texts.slice(from) : shuffled(texts, random)).slice(0, count)] as const
       })
       const own = shuffled(judge.filter(({ label }) => chosen.includes(label)), random).slice(0, MOST_JUDGED)
       const others = shuffled(judge.filter(({ label }) => !chosen.includes(label)), random).slice(0, MOST_JUDGED)

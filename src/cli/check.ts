@@ -1,5 +1,5 @@
 import { ConfigError, loadConfig } from '../config.ts'
-import type { Config } from '../config.ts'
+import type { Config, OwnLabels } from '../config.ts'
 import type { Command } from './command.ts'
 
 export const check: Command = {
@@ -14,7 +14,7 @@ export const check: Command = {
     const file = input.positionals[0] ?? ''
     try {
       const config = loadConfig({ file, env: terminal.env })
-      terminal.print(`${file}: valid; ${summary(config)}`)
+      terminal.print([`${file}: valid; ${summary(config)}`, ...fingerprintRead(config)].join('\n'))
       return Promise.resolve(0)
     } catch (cause) {
       if (!(cause instanceof ConfigError)) throw cause
@@ -33,4 +33,21 @@ function summary({ listen, backends, tenants, store }: Config): string {
     tenants.length === 0 ? 'no tenants' : `${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}`,
     store.path === null ? 'store in memory' : `store in ${store.path}`,
   ].join(', ')
+}
+
+/** What was read of own labels and of where texts go; nothing where both are as shipped. */
+function fingerprintRead({ fingerprint }: Config): string[] {
+  if (fingerprint === null) return []
+  const { topics, intents, embeddings } = fingerprint
+  const own = (kind: string, { folder, examples }: OwnLabels): string[] => {
+    const labels = [...examples].map(([label, sentences]) => `${label} (${sentences.length})`).join(', ')
+    return [
+      ...(folder === null ? [] : [`  ${kind} from ${folder}`]),
+      ...(labels === '' ? [] : [`  ${kind} by example, with their sentences: ${labels}`]),
+    ]
+  }
+  const remote = embeddings === null ? [] : [
+    `  embeddings of conversations by ${embeddings.model} at ${embeddings.url}: their texts are sent there`,
+  ]
+  return [...own('topics', topics), ...own('intents', intents), ...remote]
 }

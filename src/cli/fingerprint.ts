@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Fingerprinter, TurnFingerprint } from '../fingerprint/fingerprinter.ts'
+import { loadConfig } from '../config.ts'
+import type { LabelExamples } from '../fingerprint/labels-by-example.ts'
 import type { Taxonomy } from '../fingerprint/taxonomy.ts'
 import { isObject } from '../model/json.ts'
 import { textOption, textOptions, UsageError, type Command, type Terminal } from './command.ts'
@@ -13,11 +15,14 @@ export const fingerprint: Command = {
     'Reads one JSON object a line: {"id","text"}, {"id","turns":[{"speaker","text"}]}, or a logged request with "input" or\n' +
     '"messages". Prints one JSON object a message or turn, in order, each knowing nothing later: id, turn, topics, shift,\n' +
     'intent, in_scope, entities [type, start, end] in UTF-16 units, complexity, expected_output_tokens, embedding, us\n' +
-    '(microseconds of processor time). The same code as the gateway runs.',
+    '(microseconds of processor time). The same code as the gateway runs. With --config, the topics and intents under\n' +
+    "`fingerprint` of FILE are used: folders, and labels by example. A remote embeddings model is not asked: `embedding` is\n" +
+    "the shipped table's.",
   positionals: [],
   options: {
     input: { type: 'string', value: 'FILE', help: 'the lines; - reads standard input' },
     taxonomy: { type: 'string', value: 'DIR', multiple: true, help: 'topics or intents of your own instead of the shipped' },
+    config: { type: 'string', value: 'FILE', help: 'a configuration whose own topics and intents are used' },
   },
   async run(input, terminal) {
     const path = textOption(input, 'input')
@@ -27,12 +32,13 @@ export const fingerprint: Command = {
     const { Fingerprinter } = await import('../fingerprint/fingerprinter.ts')
     const model = loadFingerprintModel(fingerprintAssetPath())
     const own: { topics?: Taxonomy; intents?: Taxonomy } = {}
-    for (const directory of textOptions(input, 'taxonomy')) {
+    const configured = configuredLabels(textOption(input, 'config'), terminal)
+    for (const directory of [...configured.folders, ...textOptions(input, 'taxonomy')]) {
       const taxonomy = Loaded.load(directory, model.table)
       if (own[taxonomy.kind] !== undefined) throw new UsageError(`two taxonomies of ${taxonomy.kind}; give one of each kind`)
       own[taxonomy.kind] = taxonomy
     }
-    const fingerprinter = new Fingerprinter(model, own)
+    const fingerprinter = new Fingerprinter(model, own, configured.examples)
     warmUp(fingerprinter)
     const lines = new LineWriter(terminal)
     let number = 0
@@ -56,6 +62,20 @@ export const fingerprint: Command = {
     lines.close()
     return 0
   },
+}
+
+type ConfiguredLabels = {
+  readonly folders: readonly string[]
+  readonly examples: { readonly topics?: LabelExamples; readonly intents?: LabelExamples }
+}
+
+function configuredLabels(file: string | undefined, terminal: Terminal): ConfiguredLabels {
+  if (file === undefined) return { folders: [], examples: {} }
+  const { fingerprint: section } = loadConfig({ file, env: terminal.env })
+  if (section === null) throw new UsageError(`${file}: fingerprints are switched off there`)
+  const { topics, intents } = section
+  const folders = [topics.folder, intents.folder].filter((folder) => folder !== null)
+  return { folders, examples: { topics: topics.examples, intents: intents.examples } }
 }
 
 /** The first hundreds of turns of a process run uncompiled; a gateway is past that, so what is measured here is too. */
