@@ -6,7 +6,7 @@
  *                        , likeness of the text and the centre of the examples
  *                        , likeness to the nearest example
  *                        , likeness of the examples among themselves
- *                        , agreement: how alike the taxonomy reads the text and the examples
+ *                        , log of the agreement: how alike the taxonomy reads the text and the examples
  *                        , log of the words ]
  *   together = (sum of odds^RIVALRY)^(1 / RIVALRY)
  *   p(new) = odds^RIVALRY / (sum of odds^RIVALRY) * together / (1 + together)          p(known) = q(known) / (1 + together)
@@ -33,9 +33,9 @@ export type LabelExamples = ReadonlyMap<string, readonly string[]>
 export type LabelReader = Pick<Taxonomy, 'labels' | 'filter' | 'outOfScopeAt' | 'read' | 'cue'>
 
 /** Log odds from what `Evidence` holds, in its order; printed by training/label-examples.ts. */
-export const EXAMPLE_WEIGHTS: readonly number[] = [-1.17, 5.32, 4.09, -4.83, 1.65, -0.89]
+export const EXAMPLE_WEIGHTS: readonly number[] = [0.22, 5.17, 4.1, -4.68, 1.03, -0.79]
 
-/** Constant, likeness to the centre, to the nearest, among themselves, agreement, log of the words. */
+/** Constant, likeness to the centre, to the nearest, among themselves, log of the agreement, log of the words. */
 export type Evidence = Float64Array
 
 type Given = {
@@ -145,7 +145,8 @@ export class LabelsByExample implements LabelReader {
     // most texts are far from most labels: these are not compared with each example
     evidence[2] = evidence[1] < FAR ? evidence[1] : nearest(this.#centred, examples)
     evidence[3] = amongThemselves
-    evidence[4] = dot(roots, this.#roots)
+    // where the taxonomy is sure of what no example is, odds have to fall far: a conversation could not move on else
+    evidence[4] = Math.log(Math.max(LEAST_AGREEMENT, dot(roots, this.#roots)))
     evidence[5] = Math.log(Math.max(1, words))
     let sum = 0
     for (let at = 0; at < evidence.length; at++) sum += this.#weights[at]! * evidence[at]!
@@ -161,6 +162,8 @@ export class LabelsByExample implements LabelReader {
 const RIVALRY = 1.5
 /** Likeness to a centre below which likeness to its examples is not looked at; of unrelated texts it is 0 on average. */
 const FAR = 0.1
+/** One part in ten thousand, as probabilities go: the root of it. */
+const LEAST_AGREEMENT = 0.01
 /** Sentences that are more alike than this say one thing in other words, and not how narrow a label is. */
 const MOST_ALIKE = 0.65
 
