@@ -1,13 +1,14 @@
 // Private fleets of real engines, for tests and by hand.
 //
 //   node scripts/engines.mjs install
-//   node scripts/engines.mjs up --dir DIR [--n 3] [--slots 4] [--context 8192] [--base-port 0] [--stop-with PID]
+//   node scripts/engines.mjs up --dir DIR [--n 3] [--slots 4] [--context 8192] [--base-port 0] [--stop-with PID] [--embeddings]
 //   node scripts/engines.mjs status --dir DIR
 //   node scripts/engines.mjs down --dir DIR
 //
 // `up` prints one JSON object a line, {"url","pid","port","model","slots","contextTokens"}, once all engines answer; all else goes to
 // stderr. --context is shared by the slots. --base-port 0 (the default) takes any free ports. With --stop-with the
-// engines end by themselves when that process is gone. Exit codes: 0 done, 1 failed, 2 wrong use, 3 no engine possible.
+// engines end by themselves when that process is gone; with --embeddings they serve /v1/embeddings and
+// nothing else. Exit codes: 0 done, 1 failed, 2 wrong use, 3 no engine possible.
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -20,7 +21,7 @@ const DEFAULTS = { n: '3', slots: '4', context: '8192', 'base-port': '0' }
 
 function read(argv) {
   const text = { type: 'string' }
-  const options = { dir: text, n: text, slots: text, context: text, 'base-port': text, 'stop-with': text }
+  const options = { dir: text, n: text, slots: text, context: text, 'base-port': text, 'stop-with': text, embeddings: { type: 'boolean' } }
   const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true })
   const [command, ...rest] = positionals
   if (!['install', 'up', 'status', 'down'].includes(command) || rest.length > 0) {
@@ -34,7 +35,7 @@ function read(argv) {
   }
   const stopWith = values['stop-with'] === undefined ? undefined : number('stop-with')
   return { command, dir: resolve(values.dir ?? '.'), count: number('n'), slots: number('slots'), contextTokens: number('context'),
-    basePort: number('base-port'), stopWith }
+    basePort: number('base-port'), stopWith, embeddings: values.embeddings === true }
 }
 
 async function main(argv) {
@@ -69,6 +70,6 @@ try {
   await main(process.argv.slice(2))
 } catch (error) {
   say(error.message)
-  if (error instanceof TypeError) say('usage: engines.mjs install | up|status|down --dir DIR [--n 3] [--slots 4] [--context 8192] [--base-port 0] [--stop-with PID]')
+  if (error instanceof TypeError) say('usage: engines.mjs install | up|status|down --dir DIR [--n 3] [--slots 4] [--context 8192] [--base-port 0] [--stop-with PID] [--embeddings]')
   process.exitCode = error instanceof EngineUnavailable ? 3 : error instanceof TypeError ? 2 : 1
 }

@@ -76,13 +76,15 @@ function parameters(engine, model, options) {
     endpoint_slots: true,
     use_jinja: true,
     chat_template: readFileSync(join(HERE, 'chatml-tools.jinja'), 'utf8'),
+    ...(options.embeddings ? { embedding: true, pooling_type: 1 } : {}), // the mean of the tokens
   }
 }
 
 /**
  * Starts engines and waits until each answers; on any failure, or when `signal` aborts, ends those it started.
  * `keep`: engines of this folder that already run and count towards `count`.
- * @param {{ dir: string, count: number, keep?: object[], slots: number, contextTokens: number, basePort?: number, stopWith?: number,
+ * `embeddings`: they serve /v1/embeddings and nothing else.
+ * @param {{ dir: string, count: number, keep?: object[], slots: number, contextTokens: number, basePort?: number, stopWith?: number, embeddings?: boolean,
  *   engine: { python: string, library: string, model: string }, say?: (text: string) => void, signal?: AbortSignal }} options
  */
 export async function startEngines(options) {
