@@ -81,7 +81,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
         const microseconds = Math.round(1000 * (ports.nowMs() - started))
         ports.observe(microseconds, found?.partial ?? false)
         // nothing on a turn's way reads it, so the turn goes first
-        if (remote !== null) ports.whenIdle(() => void remote.follow(keyOf(turn), turn.context))
+        if (remote !== null) ports.whenIdle(() => void remote.follow(keyOf(turn), turn.context).catch(ports.failed))
         return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds), subject: subjectOf(found) }
       } catch (error) {
         ports.failed(error)

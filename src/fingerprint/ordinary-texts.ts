@@ -1,7 +1,7 @@
 /**
  * What people ordinarily write to a model, from all over: the mean of their embeddings is what every text has in common, and is
- * taken away before texts are compared with a few examples (labels-by-example.ts). Thirty are as good as a thousand:
- * recall of new labels changes by less than a point (docs/fingerprint.md). Written for this project.
+ * taken away before texts are compared with a few examples (labels-by-example.ts). Thirty are as good as a thousand: on the
+ * episodes of training/label-examples.ts recall of new labels changes by less than a point. Written for this project.
  */
 export const ORDINARY_TEXTS: readonly string[] = [
   'Why does my function return undefined when I call it twice?',

@@ -58,8 +58,11 @@ export class RemoteEmbeddings {
     this.#keep(key, entry)
     if (entry.asking) return
     entry.asking = true
-    await this.#advance(entry, context)
-    entry.asking = false
+    try {
+      await this.#advance(entry, context)
+    } finally {
+      entry.asking = false
+    }
   }
 
   /** Of the conversation with all of `context`, at unit length. */

@@ -80,3 +80,31 @@ test('bad input is refused by line and reason, with nothing on standard output',
   assert.equal((await homing('taxonomy', 'learn', '--topics', 'x', '--out', folder)).code, 2)
   assert.equal((await homing('fingerprint', '--input', join(folder, 'few.jsonl'), '--taxonomy', folder)).code, 1)
 })
+
+test('labels by example are tried from a configuration before a gateway uses them, and check tells what was read', async (t) => {
+  const folder = folderOf(t, {
+    'homing.yaml': `fingerprint:
+  topics: { billing: ["Why was I charged twice?", "I need an invoice for March", "Please refund the fee on my statement"] }
+  intents: { escalate: ["let me talk to a human", "I want to speak with a real person"] }
+  embeddings: { url: "http://embeddings.internal:8080/v1", model: bge-small }
+`,
+    'bad.yaml': 'fingerprint: { topics: { billing: ["one"] } }',
+    'off.yaml': 'fingerprint: { enabled: false }',
+    'in.jsonl': [{ id: 'a', text: 'there are two charges on my invoice this month' }, { id: 'b', text: 'can I speak with a real person?' }],
+  })
+  const fingerprint = (file: string): Promise<Ended> =>
+    homing('fingerprint', '--input', join(folder, 'in.jsonl'), '--config', join(folder, file))
+  const tried = await fingerprint('homing.yaml')
+  assert.deepEqual([tried.code, tried.told], [0, ''])
+  const [bill, human] = parsed(tried.out)
+  assert.equal(bill!.topics[0]![0], 'billing')
+  assert.equal(human!.intent[0], 'escalate')
+  assert.equal(bill!.embedding.length, 256, 'no remote model is asked')
+  const checked = await homing('check', join(folder, 'homing.yaml'))
+  assert.match(checked.out, /topics by example, with their sentences: billing \(3\)\n.*intents by example.*escalate \(2\)/)
+  assert.match(checked.out, /embeddings of conversations by bge-small at http:\/\/embeddings\.internal:8080: their texts are sent there/)
+  const bad = await fingerprint('bad.yaml')
+  assert.deepEqual([bad.code, bad.out], [1, ''])
+  assert.match(bad.told, /fingerprint\.topics\.billing: has 1 sentences/)
+  assert.match((await fingerprint('off.yaml')).told, /switched off/)
+})
