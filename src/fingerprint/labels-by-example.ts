@@ -13,10 +13,11 @@
  *
  * where `q` are the taxonomy's own probabilities: their order never changes, new labels take from all alike. Likeness is the
  * cosine after the mean of ordinary texts is taken away (Wang et al., SimpleShot, 2019): what all questions have in common
- * would make all of them alike. The weights are learnt once, over hundreds of labels of public sets that were given by 3, 5
- * and 10 sentences (training/label-examples.ts), so an operator's own sentences are only compared, never fitted.
+ * would make all of them alike. The weights are learnt once, over the labels of three public sets given by 3, 5 and 10
+ * sentences (training/label-examples.ts), so an operator's own sentences are only compared, never fitted.
  *
- * A label that the taxonomy has already (upper and lower case alike) is extended: what the examples earn is added to its probability.
+ * A label that the taxonomy has already (upper and lower case alike) is extended: what the examples earn is added to its
+ * probability.
  *
  * Cost: 256 multiplications a label, and an example of those that are near: a microsecond a label. Bounded by what the
  * configuration takes (config/label-examples.ts): 64 labels, 500 examples.

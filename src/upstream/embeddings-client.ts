@@ -148,7 +148,7 @@ export class EmbeddingsClient {
       })
       const body = await bodyOf(answer)
       if (answer.statusCode !== 200) throw new Error(`the embeddings model answered ${answer.statusCode}`)
-      return this.#vectorsOf(JSON.parse(body) as JsonValue, texts.length)
+      return this.#vectorsOf(parsed(body), texts.length)
     } finally {
       cancel()
     }
@@ -185,6 +185,15 @@ function vectorOf(value: JsonValue | undefined): Float32Array {
   // a float of the answer may still be too large for one of 32 bits
   if (!(squares > 0) || !Number.isFinite(Math.fround(squares))) throw new Error('the embeddings model answered with a vector without direction')
   return vector
+}
+
+/** The parser's own message would quote what it read, which may quote what was sent. */
+function parsed(body: string): JsonValue {
+  try {
+    return JSON.parse(body) as JsonValue
+  } catch {
+    throw new Error('the embeddings model did not answer with JSON')
+  }
 }
 
 async function bodyOf(answer: Dispatcher.ResponseData): Promise<string> {

@@ -45,7 +45,10 @@ async function scripted(t: TestContext, options: { dimensions?: number; key?: st
       timers.push(timer)
       return () => void (timers = timers.filter((one) => one !== timer))
     },
-    onTrouble: (trouble) => void troubles.push(trouble),
+    onTrouble: (trouble, cause) => {
+      troubles.push(trouble)
+      assert.ok(!String(cause).includes('<html>'), 'what was answered is not told')
+    },
   })
   const advance = (ms: number): void => {
     nowMs += ms
