@@ -104,7 +104,7 @@ test('labels by example are tried from a configuration before a gateway uses the
   assert.match(checked.out, /topics by example, with their sentences: billing \(3\)\n.*intents by example.*escalate \(2\)/)
   assert.match(checked.out, /embeddings of conversations by bge-small at http:\/\/embeddings\.internal:8080: their texts are sent there/)
   const bad = await fingerprint('bad.yaml')
-  assert.deepEqual([bad.code, bad.out], [1, ''])
+  assert.deepEqual([bad.code, bad.out], [2, ''])
   assert.match(bad.told, /fingerprint\.topics\.billing: has 1 sentences/)
   assert.match((await fingerprint('off.yaml')).told, /switched off/)
 })
