@@ -1,17 +1,20 @@
 import { seededRandom } from '../../sim/random.ts'
 import { Expertise } from '../../src/learn/expertise.ts'
+import { KNOBS } from '../../src/learn/expertise-pool.ts'
 import { bestSingle, drawPools, headroom, mean, splitOf, type Pool } from './pools.ts'
 import { follow, offLine, WINDOW } from './simulation.ts'
 import { outcomeMatrices } from './subjects.ts'
 const SEEDS = Number(process.env['SEEDS'] ?? 3), COUNT = Number(process.env['POOLS'] ?? 4), OUT = Number(process.env['OUT'] ?? 8000)
 const FLIP = Number(process.env['FLIP'] ?? 0)
 const opts = JSON.parse(process.env['X'] ?? '{}')
+const knobs = JSON.parse(process.env['K'] ?? '{}')
 const subjects = (process.env['SUB'] ?? 'crossed') as 'crossed' | 'shipped'
 const least = Number(process.env['LEAST'] ?? 0.01)
 const started = performance.now()
 for (const matrix of outcomeMatrices(process.argv[2]!)) {
   if (process.env['SET'] && process.env['SET'] !== matrix.name) continue
   for (const [size, within] of [[2, null], [3, null], [4, null], [6, null], [3, .02]] as const) {
+    if (process.env['SIZES'] && !process.env['SIZES'].split(',').includes(size + (within ? 'c' : ''))) continue
     const splits = Array.from({ length: 8 }, (_, seed) => splitOf(matrix, seededRandom(1000 + seed)))
     const pools: Pool[] = drawPools(matrix, splits, { size, count: COUNT, within, least }, seededRandom(size + (within ? 100 : 0)))
     let perfect = 0, off = 0; const fr = new Map<number, number>(); const win: number[] = [], avg: number[] = []
@@ -20,10 +23,10 @@ for (const matrix of outcomeMatrices(process.argv[2]!)) {
       const poolWin: number[] = []
       for (let seed = 0; seed < SEEDS; seed++) {
         const split = splits[seed]!
-        const make = (s: number) => { const e = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(s), wallMs: () => 0 }); Object.assign(e, opts); return e }
-        off += offLine(pool, split, make(7), subjects)
+        const make = (s: number) => { const e = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(s), wallMs: () => 0 }); Object.assign(e, opts); Object.assign(KNOBS, knobs); return e }
+        if (!process.env['NOOFF']) off += offLine(pool, split, make(7), subjects)
         if (OUT === 0) { perfect += headroom(pool, [split]); n++; continue }
-        const run = follow(pool, split, make(seed), { outcomes: OUT, freezeAt: [500, 1000, 2000, 4000, 8000], subjects, flipped: FLIP, random: seededRandom(50 + seed) })
+        const run = follow(pool, split, make(seed), { outcomes: OUT, freezeAt: [1000, 2000, 4000, 8000], subjects, flipped: FLIP, random: seededRandom(50 + seed) })
         perfect += run.perfectGain
         for (const [k, v] of run.frozenGain) fr.set(k, (fr.get(k) ?? 0) + v)
         run.windows.forEach((w, i) => { win[i] = (win[i] ?? 0) + w.overBest; avg[i] = (avg[i] ?? 0) + w.overAverage; poolWin[i] = (poolWin[i] ?? 0) + w.overBest / SEEDS })

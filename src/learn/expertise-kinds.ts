@@ -110,6 +110,9 @@ export class KindFinder {
   }
 }
 
+export const sameBook = (one: KindBook, other: KindBook): boolean =>
+  one.madeAtMs === other.madeAtMs && one.within === other.within && one.centres.length === other.centres.length
+
 type Placing = Pick<KindBook, 'dimensions' | 'centre' | 'scale'>
 
 function placed(value: number, at: number, { dimensions, centre, scale }: Placing): number {

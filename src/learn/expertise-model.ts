@@ -10,6 +10,7 @@
 import { Belief } from './expertise-belief.ts'
 import { ChangeTest } from './expertise-change.ts'
 import { Evidence } from './expertise-evidence.ts'
+import type { ExpertiseSetting } from './expertise-table.ts'
 import { LEVEL, type FeatureVector } from './expertise-features.ts'
 
 export type Era = { readonly number: number; readonly shift: number; readonly kept: number }
@@ -37,6 +38,8 @@ export class KnownModel {
   readonly change = new ChangeTest()
   own = new EvidenceRow()
   readonly others = new Map<string, EvidenceRow>()
+  /** What the operator set, by topic, '' for the whole model; one of 0 outcomes says that it was reset. */
+  readonly settings = new Map<string, ExpertiseSetting>()
   /** What the configuration and the operator say, as outcomes that never age. */
   declared = new Evidence()
   #sum: Evidence | null = null
@@ -60,16 +63,23 @@ export class KnownModel {
 
   /** Notes when topics were met: those that are at least as likely as not. */
   mark(x: FeatureVector, nowMs: number, size: number): void {
-    if (this.lastMs.length < size) {
-      const longer = new Float64Array(size)
-      longer.set(this.lastMs)
-      this.lastMs = longer
-    }
+    this.#growLast(size)
     for (let at = 0; at < x.count; at++) if (x.values[at]! >= 0.5) this.lastMs[x.places[at]!] = nowMs
   }
 
-  get lastLessonMs(): number {
-    return this.lastMs[LEVEL] ?? 0
+  /** What another replica noted, at its places. */
+  markAt(lastMs: Float64Array, places: readonly number[], size: number): void {
+    this.#growLast(size)
+    lastMs.forEach((atMs, at) => {
+      this.lastMs[places[at]!] = Math.max(this.lastMs[places[at]!]!, atMs)
+    })
+  }
+
+  #growLast(size: number): void {
+    if (this.lastMs.length >= size) return
+    const longer = new Float64Array(size)
+    longer.set(this.lastMs)
+    this.lastMs = longer
   }
 
   scale(factor: number): void {
@@ -94,6 +104,13 @@ export class KnownModel {
     this.own.version++
     this.own.evidence.forget(place)
     for (const { evidence } of this.others.values()) evidence.forget(place)
+    this.sum()
+  }
+
+  drop(place: number): void {
+    this.own.version++
+    this.own.evidence.drop(place)
+    for (const { evidence } of this.others.values()) evidence.drop(place)
     this.sum()
   }
 

@@ -21,7 +21,8 @@ export class ModelPool implements CoefficientPrior {
   readonly #features: SubjectFeatures
   readonly #maxModels: number
   readonly models = new Map<string, KnownModel>()
-  readonly variances: Spread = { ...FIRST_VARIANCES }
+  readonly variances: Spread = { level: KNOBS.l ** 2, topic: KNOBS.t ** 2, intent: KNOBS.i ** 2, kind: KNOBS.k ** 2 }
+  readonly first: Spread = { ...this.variances }
   readonly #noise = { sum: FIRST_NOISE * NOISE_CERTAINTY, weight: NOISE_CERTAINTY }
   #means = new Float64Array(0)
   #sweep: Sweep | null = null
@@ -159,7 +160,7 @@ export class ModelPool implements CoefficientPrior {
     this.#means = new Float64Array(size)
     multiply(precision, pull, this.#means)
     for (const group of FEATURE_GROUPS) {
-      this.variances[group] = (squares[group] + CERTAINTY * FIRST_VARIANCES[group]) / (known[group] + CERTAINTY)
+      this.variances[group] = (squares[group] + KNOBS.c * this.first[group]) / (known[group] + KNOBS.c)
     }
   }
 }
@@ -174,6 +175,7 @@ type Sweep = {
 }
 const NOTHING: Spread = { level: 0, topic: 0, intent: 0, kind: 0 }
 
+export const KNOBS = { l: 0.15, t: 0.06, i: 0.04, k: 0.08, c: 4 }
 /** Of answers that are right or wrong, before any is seen. */
 const FIRST_LEVEL = 0.5
 const FIRST_NOISE = 0.22
@@ -185,4 +187,4 @@ const CERTAINTY = 4
 const NOISE_CERTAINTY = 50
 const NOISE_MEMORY = 5000
 /** A sweep when there are so many more lessons, as a share. */
-const SWEEP_AFTER = 0.02
+const SWEEP_AFTER = 0.05

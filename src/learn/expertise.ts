@@ -11,9 +11,13 @@
 import type { ExpectedQuality, Lesson, Subject } from '../model/quality.ts'
 import { choiceProbabilities } from './expertise-choice.ts'
 import { complementaryModels } from './expertise-complement.ts'
+import { Evidence } from './expertise-evidence.ts'
 import { SubjectFeatures } from './expertise-features.ts'
-import { KnownModel } from './expertise-model.ts'
+import { sameBook, type KindBook } from './expertise-kinds.ts'
+import { EvidenceRow, KnownModel } from './expertise-model.ts'
 import { ModelPool } from './expertise-pool.ts'
+import { decodeSnapshot, encodeSnapshot, moved, type ExpertiseSnapshot } from './expertise-snapshot.ts'
+import { tableOf, type ExpertiseEdit, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
 
 export type ExpertiseOptions = {
   /** After so long an outcome counts half; null: outcomes do not age. */
@@ -70,7 +74,7 @@ export class Expertise {
 
   /** How often each model would have been chosen, where model i costs `extraCost[i]` beside its quality, in its units. */
   probabilities(expected: readonly ExpectedQuality[], extraCost: readonly number[]): number[] {
-    return choiceProbabilities(expected, extraCost, this.#options.exploration ?? 1)
+    return choiceProbabilities(expected, extraCost, this.#options.exploration ?? 1, this.spread)
   }
 
   /** `n` models of which at least one is likely to be right, the expected best first. */
@@ -83,6 +87,57 @@ export class Expertise {
   /** What a book of answered turns keeps of a subject. */
   compact(subject: Subject): Subject {
     return this.#features.compact(subject)
+  }
+
+  /** What is known of each model, topic by topic. */
+  table(tenant: string): ExpertiseRow[] {
+    return tableOf(this.#pools.get(this.#scope(tenant)) ?? this.#unlearned, this.#features)
+  }
+
+  /** The operator's word; later outcomes weigh against it. */
+  edit(edit: ExpertiseEdit): void {
+    const pool = this.#poolOf(edit.tenant)
+    const known = pool.modelNamed(edit.model)
+    const atMs = this.#options.wallMs()
+    const topic = edit.topic ?? null
+    if ('quality' in edit) {
+      const { quality, outcomes = DECLARED_WEIGHT } = edit
+      if (!(quality >= 0 && quality <= 1) || !(outcomes > 0 && outcomes <= MOST_SET_OUTCOMES)) {
+        throw new RangeError(`quality is 0 to 1, outcomes above 0 and at most ${MOST_SET_OUTCOMES}`)
+      }
+      known.settings.set(topic ?? '', { topic, quality, outcomes, atMs })
+    } else if (topic === null) {
+      for (const setting of known.settings.values()) known.settings.set(setting.topic ?? '', { ...setting, outcomes: 0, atMs })
+      known.reset()
+    } else {
+      known.settings.set(topic, { topic, quality: 0, outcomes: 0, atMs })
+      known.forget(this.#features.placeOf('topic', topic))
+    }
+    this.#declare(edit.model, known)
+    pool.solve(known)
+  }
+
+  snapshot(): Buffer {
+    this.#age(this.#options.wallMs(), true)
+    const scopes = [...this.#pools].map(([scope, { models }]) => ({
+      scope,
+      models: [...models].map(([name, { changes, lastMs, settings, own, others }]) => ({
+        name, changes, lastMs, settings: [...settings.values()], rows: new Map([[this.#replica, own], ...others]),
+      })),
+    }))
+    return encodeSnapshot({ replica: this.#replica, agedMs: this.#agedMs, features: this.#features.named, book: this.#features.finder.book, scopes })
+  }
+
+  /** At start, from what this replica stored; its own rows go on where they ended. */
+  restore(bytes: Uint8Array): void {
+    const snapshot = decodeSnapshot(bytes)
+    this.#pools.clear()
+    this.#take(snapshot, snapshot.replica)
+  }
+
+  /** What other replicas know; this one's own evidence is not touched. */
+  merge(bytes: Uint8Array): void {
+    this.#take(decodeSnapshot(bytes), null)
   }
 
   observe(lesson: Lesson): void {
@@ -104,6 +159,69 @@ export class Expertise {
     this.#untold.push({ pool, known, era: known.era.number, subject, score, weight: counted })
     if (this.#features.finder.sample(subject, this.#options.random, nowMs)) this.#tellKinds()
     else if (this.#untold.length > MOST_UNTOLD) this.#untold.shift()
+  }
+
+  /** Rows of `ownRows` become this replica's own. */
+  #take(snapshot: ExpertiseSnapshot, ownRows: string | null): void {
+    const nowMs = this.#options.wallMs()
+    this.#age(nowMs, true)
+    const factor = this.#remaining(nowMs - snapshot.agedMs)
+    const sameKinds = this.#agreeOnKinds(snapshot.book)
+    const places = snapshot.features.map(([group, label]) => this.#features.placeOf(group, label))
+    const foreign = snapshot.features.flatMap(([group], at) => (group === 'kind' && !sameKinds ? [places[at]!] : []))
+    for (const { scope, models } of snapshot.scopes) {
+      const pool = this.#poolOf(scope)
+      for (const { name, changes, lastMs, settings, rows } of models) {
+        const known = pool.modelNamed(name)
+        for (const [replica, row] of rows) {
+          const own = replica === ownRows
+          if (!own && (replica === this.#replica || row.version <= (known.others.get(replica)?.version ?? -1))) continue
+          if (!own && !known.others.has(replica) && known.others.size >= MOST_REPLICAS) {
+            this.counts.refused++
+            continue
+          }
+          const taken = new EvidenceRow(moved(row.evidence, places))
+          for (const place of foreign) taken.evidence.drop(place)
+          taken.evidence.scale(factor)
+          taken.version = row.version
+          taken.era = row.era
+          if (own) known.own = taken
+          else known.others.set(replica, taken)
+        }
+        known.changes = Math.max(known.changes, changes)
+        known.markAt(lastMs, places, this.#features.size)
+        for (const setting of settings) this.#takeSetting(known, setting)
+        known.sum()
+        this.#declare(name, known)
+      }
+      pool.solveAll()
+    }
+  }
+
+  /** The newer word holds; a reset that is news here is done here too. */
+  #takeSetting(known: KnownModel, setting: ExpertiseSetting): void {
+    const key = setting.topic ?? ''
+    const mine = known.settings.get(key)
+    if (mine !== undefined && mine.atMs >= setting.atMs) return
+    known.settings.set(key, setting)
+    if (setting.outcomes === 0 && setting.topic !== null) known.forget(this.#features.placeOf('topic', setting.topic))
+  }
+
+  /** The oldest book wins everywhere. True where the kinds of `book` are the ones in use afterwards. */
+  #agreeOnKinds(book: KindBook | null): boolean {
+    const { finder } = this.#features
+    const mine = finder.book
+    if (book === null) return mine === null
+    if (mine !== null && sameBook(mine, book)) return true
+    if (mine !== null && (mine.madeAtMs < book.madeAtMs || (mine.madeAtMs === book.madeAtMs && mine.within <= book.within))) return false
+    finder.adopt(book)
+    if (mine === null) this.#tellKinds()
+    else {
+      for (const pool of this.#pools.values()) {
+        for (const model of pool.models.values()) for (const place of this.#features.placesOf('kind').values()) model.drop(place)
+      }
+    }
+    return true
   }
 
   /** Kinds were found: the lessons they were found in are told again, with them. */
@@ -136,14 +254,27 @@ export class Expertise {
 
   #begin(): ModelPool {
     const pool = new ModelPool(this.#features, this.#options.maxModels ?? MOST_MODELS)
-    for (const [model, topics] of Object.entries(this.#options.priors)) {
+    for (const model of Object.keys(this.#options.priors)) {
       const known = pool.modelNamed(model)
-      for (const [topic, quality] of Object.entries(topics)) {
-        this.#features.declare(known.declared, topic, quality, DECLARED_WEIGHT)
-      }
+      this.#declare(model, known)
       pool.solve(known)
     }
     return pool
+  }
+
+  /** The configuration's word holds for topics that the operator did not set or reset. */
+  #declare(model: string, known: KnownModel): void {
+    known.declared = new Evidence()
+    for (const [topic, quality] of Object.entries(this.#options.priors[model] ?? {})) {
+      if (!known.settings.has(topic)) this.#features.declare(known.declared, topic, quality, DECLARED_WEIGHT)
+    }
+    for (const { topic, quality, outcomes } of known.settings.values()) {
+      if (outcomes > 0) this.#features.declare(known.declared, topic, quality, outcomes)
+    }
+  }
+
+  get #replica(): string {
+    return this.#options.replica ?? 'this'
   }
 
   /** What is left of an outcome's weight after so long. */
@@ -153,11 +284,12 @@ export class Expertise {
   }
 
   /** All evidence at once, when it is worth the while: a half-life has `AGEINGS` steps. */
-  #age(nowMs: number): void {
+  #age(nowMs: number, now = false): void {
     const { halfLifeMs } = this.#options
-    if (halfLifeMs === null || nowMs - this.#agedMs < halfLifeMs / AGEINGS) return
+    if (nowMs <= this.#agedMs || (!now && halfLifeMs !== null && nowMs - this.#agedMs < halfLifeMs / AGEINGS)) return
     const factor = this.#remaining(nowMs - this.#agedMs)
     this.#agedMs = nowMs
+    if (halfLifeMs === null) return
     for (const pool of this.#pools.values()) for (const model of pool.models.values()) model.scale(factor)
     for (let at = 0; at < this.#untold.length; at++) this.#untold[at] = { ...this.#untold[at]!, weight: factor * this.#untold[at]!.weight }
   }
@@ -179,6 +311,9 @@ const DECLARED_WEIGHT = 20
 const MOST_TENANTS = 500
 const MOST_MODELS = 200
 const MOST_UNTOLD = 1000
+const MOST_REPLICAS = 32
+/** More would never be outweighed. */
+const MOST_SET_OUTCOMES = 1000
 const AGEINGS = 100
 
 /** Box and Muller. */
