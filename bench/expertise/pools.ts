@@ -38,24 +38,33 @@ export function perfectLabels({ learn, test }: Split, members: readonly number[]
 export const bestSingle = ({ matrix, members }: Pool): number =>
   members.reduce((best, model) => (scoreOf(matrix.questions, model) > scoreOf(matrix.questions, best) ? model : best))
 
-/** What labels gain where everything is known: pools without it have nothing to learn. */
-export function headroom(pool: Pool): number {
-  const { questions } = pool.matrix
-  return perfectLabels({ learn: questions, test: questions }, pool.members) - scoreOf(questions, bestSingle(pool))
+/** What labels gain, averaged over splits: pools without it have nothing to learn. */
+export function headroom(pool: Pool, splits: readonly Split[]): number {
+  const best = bestSingle(pool)
+  return mean(splits.map((split) => perfectLabels(split, pool.members) - scoreOf(split.test, best)))
 }
 
-export function drawPools(matrix: OutcomeMatrix, size: number, count: number, within: number | null, least: number, random: Random): Pool[] {
-  const found = new Map<string, Pool>()
+/** Different pools of `size` whose headroom is at least `least`; `within` bounds how far their overall scores lie apart. */
+export function drawPools(
+  matrix: OutcomeMatrix,
+  splits: readonly Split[],
+  asked: { readonly size: number; readonly count: number; readonly within: number | null; readonly least: number },
+  random: Random,
+): Pool[] {
+  const { size, count, within, least } = asked
+  const tried = new Set<string>()
+  const found: Pool[] = []
   const kind = within === null ? String(size) : `${size} close`
-  for (let tries = 0; tries < 20_000 && found.size < count; tries++) {
+  for (let tries = 0; tries < 3000 && tried.size < 400 && found.length < count; tries++) {
     const members = new Set<number>()
     while (members.size < size) members.add(integerBelow(random, matrix.models.length))
     const pool = { kind, matrix, members: [...members].sort((left, right) => left - right) }
     const key = pool.members.join(' ')
-    if (found.has(key)) continue
+    if (tried.has(key)) continue
     const scores = pool.members.map((model) => scoreOf(matrix.questions, model))
     if (within !== null && Math.max(...scores) - Math.min(...scores) > within) continue
-    if (headroom(pool) >= least) found.set(key, pool)
+    tried.add(key)
+    if (headroom(pool, splits) >= least) found.push(pool)
   }
-  return [...found.values()]
+  return found
 }

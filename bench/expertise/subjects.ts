@@ -49,7 +49,7 @@ export function outcomeMatrices(data: string): OutcomeMatrix[] {
 }
 
 type Both = { readonly shipped: Subject; readonly crossed: Subject }
-type Kept = Omit<Subject, 'embedding'> & { readonly embedding?: number[] }
+type Kept = Omit<Subject, 'embedding' | 'shape'> & { readonly embedding: number[]; readonly shape: number[] }
 
 function subjectsOf(rows: readonly Row[], data: string): Both[] {
   const cache = join(projectRoot(), '.cache', 'expertise-subjects.json')
@@ -63,8 +63,9 @@ function subjectsOf(rows: readonly Row[], data: string): Both[] {
   return kept.map(([shipped, crossed]) => ({ shipped: revive(shipped), crossed: revive(crossed) }))
 }
 
-const keep = (subject: Subject): object => ({ ...subject, embedding: Array.from(subject.embedding ?? [], (value) => Math.round(1e5 * value) / 1e5) })
-const revive = ({ embedding, ...rest }: Kept): Subject => (embedding === undefined ? rest : { ...rest, embedding: Float32Array.from(embedding) })
+const rounded = (values: Float32Array | undefined): number[] => Array.from(values ?? [], (value) => Math.round(1e5 * value) / 1e5)
+const keep = (subject: Subject): object => ({ ...subject, embedding: rounded(subject.embedding), shape: rounded(subject.shape) })
+const revive = (kept: Kept): Subject => ({ ...kept, embedding: Float32Array.from(kept.embedding), shape: Float32Array.from(kept.shape) })
 
 function madeSubjects(rows: readonly Row[], data: string): Both[] {
   const model = loadFingerprintModel(join(projectRoot(), 'assets/fingerprint/model.homing'))
@@ -87,6 +88,6 @@ function madeSubjects(rows: readonly Row[], data: string): Both[] {
 }
 
 function subjectOf(fingerprinter: Fingerprinter, text: string): Subject {
-  const { topics, intent, inScope, complexity, embedding } = fingerprinter.update(fingerprinter.begin(), 'user', text)
-  return { topics, intent, inScope, complexity, embedding }
+  const { topics, intent, inScope, complexity, embedding, shape } = fingerprinter.update(fingerprinter.begin(), 'user', text)
+  return { topics, intent, inScope, complexity, embedding, shape }
 }

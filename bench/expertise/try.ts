@@ -1,27 +1,32 @@
 import { seededRandom } from '../../sim/random.ts'
 import { Expertise } from '../../src/learn/expertise.ts'
+import { KNOBS } from '../../src/learn/expertise-pool.ts'
 import { bestSingle, drawPools, headroom, mean, splitOf, type Pool } from './pools.ts'
 import { follow, offLine, WINDOW } from './simulation.ts'
 import { outcomeMatrices } from './subjects.ts'
 const SEEDS = Number(process.env['SEEDS'] ?? 3), COUNT = Number(process.env['POOLS'] ?? 4), OUT = Number(process.env['OUT'] ?? 8000)
 const FLIP = Number(process.env['FLIP'] ?? 0)
 const opts = JSON.parse(process.env['X'] ?? '{}')
+const knobs = JSON.parse(process.env['K'] ?? '{}')
 const subjects = (process.env['SUB'] ?? 'crossed') as 'crossed' | 'shipped'
+const least = Number(process.env['LEAST'] ?? 0.01)
 const started = performance.now()
 for (const matrix of outcomeMatrices(process.argv[2]!)) {
   if (process.env['SET'] && process.env['SET'] !== matrix.name) continue
-  for (const [size, within] of [[2, null], [3, null], [4, null], [6, null], [3, .03], [3,.02]] as const) {
-    if (within === .03) continue
-    const pools: Pool[] = drawPools(matrix, size, COUNT, within, 0.007, seededRandom(size + (within ? 100 : 0)))
+  for (const [size, within] of [[2, null], [3, null], [4, null], [6, null], [3, .02]] as const) {
+    if (process.env['SIZES'] && !process.env['SIZES'].split(',').includes(size + (within ? 'c' : ''))) continue
+    const splits = Array.from({ length: 8 }, (_, seed) => splitOf(matrix, seededRandom(1000 + seed)))
+    const pools: Pool[] = drawPools(matrix, splits, { size, count: COUNT, within, least }, seededRandom(size + (within ? 100 : 0)))
     let perfect = 0, off = 0; const fr = new Map<number, number>(); const win: number[] = [], avg: number[] = []
     let n = 0; let worst = 1
     for (const pool of pools) {
       const poolWin: number[] = []
       for (let seed = 0; seed < SEEDS; seed++) {
-        const split = splitOf(matrix, seededRandom(1000 + seed))
-        const make = (s: number) => { const e = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(s), wallMs: () => 0 }); Object.assign(e, opts); return e }
-        off += offLine(pool, split, make(7), subjects)
-        const run = follow(pool, split, make(seed), { outcomes: OUT, freezeAt: [500, 1000, 2000, 4000, 8000], subjects, flipped: FLIP, random: seededRandom(50 + seed) })
+        const split = splits[seed]!
+        const make = (s: number) => { const e = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(s), wallMs: () => 0 }); Object.assign(e, opts); Object.assign(KNOBS, knobs); return e }
+        if (!process.env['NOOFF']) off += offLine(pool, split, make(7), subjects)
+        if (OUT === 0) { perfect += headroom(pool, [split]); n++; continue }
+        const run = follow(pool, split, make(seed), { outcomes: OUT, freezeAt: [1000, 2000, 4000, 8000], subjects, flipped: FLIP, random: seededRandom(50 + seed) })
         perfect += run.perfectGain
         for (const [k, v] of run.frozenGain) fr.set(k, (fr.get(k) ?? 0) + v)
         run.windows.forEach((w, i) => { win[i] = (win[i] ?? 0) + w.overBest; avg[i] = (avg[i] ?? 0) + w.overAverage; poolWin[i] = (poolWin[i] ?? 0) + w.overBest / SEEDS })
@@ -31,7 +36,7 @@ for (const matrix of outcomeMatrices(process.argv[2]!)) {
     }
     const s = (x: number) => (x / perfect).toFixed(2)
     const span = (a: number, b: number, of = win) => mean(of.slice(a / WINDOW, b / WINDOW))
-    console.log(matrix.name.padEnd(10), `${size}${within ? 'c' : ' '}`, `pools ${pools.length} perfect ${(100 * perfect / n).toFixed(2)} head ${(100 * mean(pools.map(headroom))).toFixed(2)} off ${s(off)} |`, [...fr].map(([k, v]) => `${k}:${s(v)}`).join(' '),
+    console.log(matrix.name.padEnd(10), `${size}${within ? 'c' : ' '}`, `pools ${pools.length} perfect ${(100 * perfect / n).toFixed(2)} head ${(100 * mean(pools.map((p) => headroom(p, splits)))).toFixed(2)} off ${s(off)} |`, [...fr].map(([k, v]) => `${k}:${s(v)}`).join(' '),
       `| learning 0-500 ${s(span(0, 500))} -1k ${s(span(500, 1000))} -2k ${s(span(1000, 2000))} -4k ${s(span(2000, 4000))} -8k ${s(span(4000, 8000))} | avg0-500 ${(100 * avg[0]! / n).toFixed(1)} worst1k ${(100 * worst).toFixed(2)}`)
     void bestSingle
   }

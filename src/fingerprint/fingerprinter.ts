@@ -32,6 +32,8 @@ export type TurnFingerprint = {
   readonly expectedRemainingTurns: number
   /** Of the conversation, this turn included, at unit length; an own copy. */
   readonly embedding: Float32Array
+  /** What this turn looks like from afar (text-shape.ts); an own copy. */
+  readonly shape: Float32Array
 }
 
 export class ConversationState {
@@ -149,6 +151,7 @@ export class Fingerprinter {
       expectedOutputTokens: tokensOf(logTokens),
       expectedOutputTokensP90: tokensOf(logTokens + quantities.outputSpread),
       expectedRemainingTurns: Math.max(0, remaining),
+      shape: shape.slice(),
     }
   }
 

@@ -18,7 +18,8 @@ export interface CoefficientPrior {
 
 export class Belief {
   #means = new Float64Array(0)
-  #covariance = new Float64Array(0)
+  /** Single precision: it is computed anew every few lessons. */
+  #covariance = new Float32Array(0)
   #spread = new Float64Array(0)
 
   get size(): number {
@@ -57,7 +58,7 @@ export class Belief {
     if (size <= before) return
     const means = new Float64Array(size)
     means.set(this.#means)
-    const covariance = new Float64Array(pairsOf(size))
+    const covariance = new Float32Array(pairsOf(size))
     covariance.set(this.#covariance)
     for (let place = before; place < size; place++) {
       means[place] = prior.meanOf(place)
@@ -89,27 +90,24 @@ export class Belief {
     }
   }
 
-  solve(evidence: Evidence, noise: number, prior: CoefficientPrior, size: number): void {
+  /** Anew from everything that is known: what was seen, and what was declared. */
+  solve(evidence: readonly Evidence[], noise: number, prior: CoefficientPrior, size: number): void {
     this.grow(size, prior)
-    const precision = Float64Array.from(evidence.cross)
-    const matrix = precision.length === pairsOf(size) ? precision : padded(precision, pairsOf(size))
-    for (let at = 0; at < matrix.length; at++) matrix[at]! /= noise
+    const precision = new Float64Array(pairsOf(size))
     const pull = new Float64Array(size)
+    for (const { cross, scores } of evidence) {
+      for (let at = 0; at < cross.length; at++) precision[at]! += cross[at]! / noise
+      for (let at = 0; at < scores.length; at++) pull[at]! += scores[at]! / noise
+    }
     for (let place = 0; place < size; place++) {
       const certainty = 1 / prior.varianceOf(place)
-      matrix[pairOf(place, place)]! += certainty
-      pull[place] = certainty * prior.meanOf(place) + (place < evidence.size ? evidence.scores[place]! / noise : 0)
+      precision[pairOf(place, place)]! += certainty
+      pull[place]! += certainty * prior.meanOf(place)
     }
-    invert(matrix, size)
-    this.#covariance = matrix
-    multiply(matrix, pull, this.#means)
+    invert(precision, size)
+    this.#covariance.set(precision)
+    multiply(precision, pull, this.#means)
   }
-}
-
-function padded(values: Float64Array, length: number): Float64Array<ArrayBuffer> {
-  const larger = new Float64Array(length)
-  larger.set(values)
-  return larger
 }
 
 /** Of a symmetric matrix by its lower triangle. */

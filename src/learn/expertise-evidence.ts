@@ -83,6 +83,13 @@ export class Evidence {
     }
   }
 
+  /** As if the feature had never been looked at. */
+  drop(place: number): void {
+    if (place >= this.size) return
+    this.scores[place] = 0
+    for (let other = 0; other < this.size; other++) this.cross[pairOf(place, other)] = 0
+  }
+
   copy(): Evidence {
     const copy = new Evidence()
     copy.cross = this.cross.slice()

@@ -1,49 +1,43 @@
 /**
- * The models that one tenant's outcomes are about, and what they have in common: coefficients of every model are drawn
- * around the pool's mean, and how far they scatter is learned for each kind of feature (empirical Bayes).
+ * The models that one tenant's outcomes are about, and what they have in common: the coefficients of every model are drawn
+ * around the pool's mean, and how far they scatter is learned for each group of features (empirical Bayes).
  *
- *   coefficient of model i for feature f ~ Normal(mean f, variance of f's kind)
+ *   coefficient of model i for feature f ~ Normal(mean of f, variance of f's group)
  *
  * So a hard topic is hard for a model that was never asked about it, a new model starts as the pool's mean with wide
- * uncertainty, and where models do not differ by topic the scatter goes to nothing and only levels are left to compare.
- * Means: generalised least squares over the models; variances: MacKay's fixed point (Bayesian interpolation, 1992) with
- * `CERTAINTY` pseudo-models of the first guess. Both move at the end of a sweep, which solves one model at each lesson.
+ * uncertainty, and where models do not differ by topic the scatter shrinks until only levels are left to compare. Means:
+ * generalised least squares over the models. Variances: MacKay's fixed point (Bayesian interpolation, 1992), with `CERTAINTY`
+ * pseudo-coefficients of the first guess. Both move at the end of a sweep, which solves one model at each lesson.
  */
-import { Belief, invert, multiply, type CoefficientPrior } from './expertise-belief.ts'
-import { ChangeTest } from './expertise-change.ts'
-import { Evidence, pairOf, pairsOf } from './expertise-evidence.ts'
-import { COMPLEXITY, LEVEL, type FeatureKind, type FeatureVector, type SubjectFeatures } from './expertise-features.ts'
+import { invert, multiply, type CoefficientPrior } from './expertise-belief.ts'
+import { pairOf, pairsOf } from './expertise-evidence.ts'
+import { FEATURE_GROUPS, LEVEL, type FeatureGroup, type FeatureVector, type SubjectFeatures } from './expertise-features.ts'
+import { KnownModel } from './expertise-model.ts'
 
-export class KnownModel {
-  /** Of all replicas together. */
-  readonly evidence = new Evidence()
-  readonly belief = new Belief()
-  readonly change = new ChangeTest()
-}
-
-type Spread = Record<FeatureKind, number>
+export type Spread = Record<FeatureGroup, number>
+export type LearnedChange = { readonly by: number } | null
 
 export class ModelPool implements CoefficientPrior {
   readonly #features: SubjectFeatures
+  readonly #maxModels: number
   readonly models = new Map<string, KnownModel>()
+  readonly variances: Spread = { level: KNOBS.l ** 2, topic: KNOBS.t ** 2, intent: KNOBS.i ** 2, kind: KNOBS.k ** 2 }
+  readonly first: Spread = { ...this.variances }
+  readonly #noise = { sum: FIRST_NOISE * NOISE_CERTAINTY, weight: NOISE_CERTAINTY }
   #means = new Float64Array(0)
-  #variances: Spread = { ...FIRST_VARIANCES }
-  #noise = { sum: FIRST_NOISE * NOISE_CERTAINTY, weight: NOISE_CERTAINTY }
   #sweep: Sweep | null = null
-  #lessonsSinceSweep = 0
   #lessons = 0
+  #lessonsAtSweep = 0
+  evicted = 0
 
-  constructor(features: SubjectFeatures) {
+  constructor(features: SubjectFeatures, maxModels: number) {
     this.#features = features
+    this.#maxModels = maxModels
   }
 
   /** Variance of one outcome around what is expected of it. */
   get noise(): number {
     return this.#noise.sum / this.#noise.weight
-  }
-
-  get variances(): Readonly<Spread> {
-    return this.#variances
   }
 
   meanOf(place: number): number {
@@ -52,91 +46,121 @@ export class ModelPool implements CoefficientPrior {
   }
 
   varianceOf(place: number): number {
-    return this.#variances[this.#features.kindOf(place)]
+    return this.variances[this.#features.groupOf(place)]
   }
 
+  /** Moves it to the end of the map: the model that learned longest ago leaves first. */
   modelNamed(name: string): KnownModel {
-    let model = this.models.get(name)
-    if (model === undefined) {
-      model = new KnownModel()
-      this.models.set(name, model)
+    const model = this.models.get(name) ?? new KnownModel()
+    this.models.delete(name)
+    this.models.set(name, model)
+    if (this.models.size > this.#maxModels) {
+      this.models.delete(this.models.keys().next().value!)
+      this.evicted++
     }
     return model
   }
 
-  learn(model: KnownModel, x: FeatureVector, score: number, weight: number): number | null {
+  learn(model: KnownModel, x: FeatureVector, score: number, weight: number): LearnedChange {
     const size = this.#features.size
-    model.evidence.grow(size)
     model.belief.grow(size, this)
     const noise = this.noise
     const residual = score - model.belief.mean(x, this)
     const doubt = model.belief.variance(x, this)
-    this.#noise.sum += weight * Math.max(0, residual * residual - doubt)
-    this.#noise.weight += weight
-    if (this.#noise.weight > NOISE_MEMORY) {
-      this.#noise.sum *= NOISE_MEMORY / this.#noise.weight
-      this.#noise.weight = NOISE_MEMORY
-    }
-    model.evidence.add(x, score, weight)
+    this.#learnNoise(Math.max(0, residual * residual - doubt), weight)
+    model.add(x, score, weight, size)
     model.belief.learn(x, score, noise / weight)
-    const changed = model.change.observe(residual, Math.sqrt(noise + doubt), weight)
-    if (changed !== null) {
-      const { evidence } = model
-      evidence.shift(changed)
-      if (evidence.weight > KEPT_AFTER_CHANGE) evidence.scale(KEPT_AFTER_CHANGE / evidence.weight)
-      model.belief.solve(evidence, noise, this, size)
+    const by = model.change.observe(residual, Math.sqrt(noise + doubt), weight)
+    if (by !== null) {
+      model.changeBy(by)
+      this.solve(model)
     }
     this.#lessons++
-    this.#lessonsSinceSweep++
     this.#step(size)
-    return changed
+    return by === null ? null : { by }
   }
 
-  /** One model of the sweep; sweeps begin when there are two in a hundred more lessons. */
+  solve(model: KnownModel): void {
+    model.belief.solve([model.evidence, model.declared], this.noise, this, this.#features.size)
+  }
+
+  solveAll(): void {
+    this.#sweep = null
+    for (let round = 0; round < 2; round++) {
+      const sweep = this.#beginSweep(this.#features.size)
+      while (sweep.left.length > 0) this.#sweepOne(sweep, sweep.left.pop()!)
+      this.#settle(sweep)
+    }
+    for (const model of this.models.values()) this.solve(model)
+  }
+
+  #learnNoise(square: number, weight: number): void {
+    const noise = this.#noise
+    noise.sum += weight * Math.min(1, square)
+    noise.weight += weight
+    if (noise.weight <= NOISE_MEMORY) return
+    noise.sum *= NOISE_MEMORY / noise.weight
+    noise.weight = NOISE_MEMORY
+  }
+
   #step(size: number): void {
     if (this.#sweep === null) {
-      if (this.#lessonsSinceSweep < this.#lessons / 50) return
-      this.#lessonsSinceSweep = 0
-      this.#sweep = { left: [...this.models.values()], size, precision: new Float64Array(pairsOf(size)), pull: new Float64Array(size), squares: zeroes(), known: zeroes() }
+      if (this.#lessons - this.#lessonsAtSweep < SWEEP_AFTER * this.#lessons) return
+      this.#lessonsAtSweep = this.#lessons
+      this.#sweep = this.#beginSweep(size)
     }
-    const model = this.#sweep.left.pop()!
-    model.belief.solve(model.evidence, this.noise, this, Math.max(size, this.#sweep.size))
-    this.#gather(this.#sweep, model)
+    const model = this.#sweep.left.pop()
+    if (model !== undefined) this.#sweepOne(this.#sweep, model)
     if (this.#sweep.left.length > 0) return
     this.#settle(this.#sweep)
     this.#sweep = null
   }
 
-  #gather(sweep: Sweep, { belief, evidence }: KnownModel): void {
-    const certainty = Float64Array.from({ length: sweep.size }, (_, place) => 1 / this.varianceOf(place))
-    for (let one = 0; one < sweep.size; one++) {
-      let pull = 0
-      for (let other = 0; other < sweep.size; other++) {
+  #beginSweep(size: number): Sweep {
+    return {
+      left: [...this.models.values()],
+      size,
+      precision: new Float64Array(pairsOf(size)),
+      pull: new Float64Array(size),
+      squares: { ...NOTHING },
+      known: { ...NOTHING },
+    }
+  }
+
+  /** With T = 1 / variance and S a model's covariance, what it says of the mean weighs T - T S T, and pulls T S scores. */
+  #sweepOne(sweep: Sweep, model: KnownModel): void {
+    this.solve(model)
+    const { belief, evidence, declared } = model
+    const { size, precision, pull } = sweep
+    for (let one = 0; one < size; one++) {
+      const certainty = 1 / this.varianceOf(one)
+      let sum = 0
+      for (let other = 0; other < size; other++) {
         const covariance = belief.covarianceOf(one, other, this)
-        if (other < evidence.size) pull += (covariance * evidence.scores[other]!) / this.noise
+        const scores = (other < evidence.size ? evidence.scores[other]! : 0) + (other < declared.size ? declared.scores[other]! : 0)
+        sum += (covariance * scores) / this.noise
         if (other > one) continue
-        sweep.precision[pairOf(one, other)]! += (one === other ? certainty[one]! : 0) - certainty[one]! * covariance * certainty[other]!
+        precision[pairOf(one, other)]! += (one === other ? certainty : 0) - (certainty * covariance) / this.varianceOf(other)
       }
-      sweep.pull[one]! += certainty[one]! * pull
-      const kind = this.#features.kindOf(one)
+      pull[one]! += certainty * sum
+      const group = this.#features.groupOf(one)
       const apart = belief.meanOf(one, this) - this.meanOf(one)
-      sweep.squares[kind] += apart * apart
-      sweep.known[kind] += Math.max(0, 1 - belief.covarianceOf(one, one, this) * certainty[one]!)
+      sweep.squares[group] += apart * apart
+      sweep.known[group] += Math.max(0, 1 - belief.covarianceOf(one, one, this) * certainty)
     }
   }
 
   #settle({ size, precision, pull, squares, known }: Sweep): void {
     for (let place = 0; place < size; place++) {
-      const certainty = 1 / MEAN_VARIANCES[this.#features.kindOf(place)]
+      const certainty = 1 / MEAN_VARIANCES[this.#features.groupOf(place)]
       precision[pairOf(place, place)]! += certainty
       if (place === LEVEL) pull[place]! += certainty * FIRST_LEVEL
     }
     invert(precision, size)
     this.#means = new Float64Array(size)
     multiply(precision, pull, this.#means)
-    for (const kind of Object.keys(FIRST_VARIANCES) as FeatureKind[]) {
-      const certainty = CERTAINTY[kind]
-      this.#variances[kind] = (squares[kind] + certainty * FIRST_VARIANCES[kind]) / (known[kind] + certainty)
+    for (const group of FEATURE_GROUPS) {
+      this.variances[group] = (squares[group] + KNOBS.c * this.first[group]) / (known[group] + KNOBS.c)
     }
   }
 }
@@ -149,14 +173,18 @@ type Sweep = {
   readonly squares: Spread
   readonly known: Spread
 }
-const zeroes = (): Spread => ({ level: 0, topic: 0, intent: 0, complexity: 0 })
+const NOTHING: Spread = { level: 0, topic: 0, intent: 0, kind: 0 }
 
+export const KNOBS = { l: 0.15, t: 0.06, i: 0.04, k: 0.08, c: 4 }
+/** Of answers that are right or wrong, before any is seen. */
 const FIRST_LEVEL = 0.5
-const FIRST_VARIANCES: Spread = { level: 0.15 ** 2, topic: 0.08 ** 2, intent: 0.05 ** 2, complexity: 0.1 ** 2 }
-const MEAN_VARIANCES: Spread = { level: 0.3 ** 2, topic: 0.2 ** 2, intent: 0.1 ** 2, complexity: 0.3 ** 2 }
-const CERTAINTY: Spread = { level: 2, topic: 4, intent: 4, complexity: 2 }
 const FIRST_NOISE = 0.22
+/** Deviations as the regressions on the outcome matrices end up with, within a factor of two, after every outcome is known. */
+const FIRST_VARIANCES: Spread = { level: 0.15 ** 2, topic: 0.06 ** 2, intent: 0.04 ** 2, kind: 0.08 ** 2 }
+/** Wide: what all models have in common is soon known. */
+const MEAN_VARIANCES: Spread = { level: 0.3 ** 2, topic: 0.2 ** 2, intent: 0.1 ** 2, kind: 0.2 ** 2 }
+const CERTAINTY = 4
 const NOISE_CERTAINTY = 50
 const NOISE_MEMORY = 5000
-const KEPT_AFTER_CHANGE = 100
-export const KNOWN_FROM_START = [LEVEL, COMPLEXITY]
+/** A sweep when there are so many more lessons, as a share. */
+const SWEEP_AFTER = 0.05

@@ -1,69 +1,322 @@
 /**
  * Which model is good at what: learned from graded answers, asked before each choice.
+ *
+ *   subject -> features (topics, intent, kind of question) -> belief of each model (pool.ts, belief.ts) -> mean, deviation, draw
+ *
+ * The draw is Thompson sampling: a model is chosen as often as it is believed to be the best. Tenants do not learn from each
+ * other unless sharing is on; only the kinds of question (clusters of texts, no outcomes) are found in everybody's traffic.
+ * Bounds: tenants and models, least recently learned first, counted; features by group. About 20 kB a model and tenant.
+ * Figures of choosing and learning: bench record `expertise`.
  */
 import type { ExpectedQuality, Lesson, Subject } from '../model/quality.ts'
 import { choiceProbabilities } from './expertise-choice.ts'
+import { complementaryModels } from './expertise-complement.ts'
+import { Evidence } from './expertise-evidence.ts'
 import { SubjectFeatures } from './expertise-features.ts'
+import { sameBook, type KindBook } from './expertise-kinds.ts'
+import { EvidenceRow, KnownModel } from './expertise-model.ts'
 import { ModelPool } from './expertise-pool.ts'
+import { decodeSnapshot, encodeSnapshot, moved, type ExpertiseSnapshot } from './expertise-snapshot.ts'
+import { tableOf, type ExpertiseEdit, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
 
 export type ExpertiseOptions = {
   /** After so long an outcome counts half; null: outcomes do not age. */
   readonly halfLifeMs: number | null
-  /** At most this share of choices may be drawn instead of expected best; null: every choice is drawn. */
+  /** At most this share of choices is drawn, others take what is expected to be best; null: every choice is drawn. */
   readonly exploration: number | null
   readonly shareBetweenTenants: boolean
-  /** Model -> topic -> expected quality, as declared in the configuration. */
+  /** Model -> topic -> expected quality, as the configuration declares it. */
   readonly priors: Readonly<Record<string, Readonly<Record<string, number>>>>
   readonly random: () => number
   readonly wallMs: () => number
+  /** Names this replica's evidence where snapshots are merged. */
+  readonly replica?: string
   readonly maxModels?: number
   readonly maxTenants?: number
 }
+
+/** What happened so far, for metrics. */
+export type ExpertiseCounts = { lessons: number; refused: number; changes: number; evictedTenants: number }
 
 export class Expertise {
   readonly #options: ExpertiseOptions
   readonly #features = new SubjectFeatures()
   readonly #pools = new Map<string, ModelPool>()
+  /** What tenants without lessons see: the configuration's word. */
+  readonly #unlearned: ModelPool
+  readonly #untold: Untold[] = []
+  #agedMs: number
+  readonly counts: ExpertiseCounts = { lessons: 0, refused: 0, changes: 0, evictedTenants: 0 }
   spread = 1
 
   constructor(options: ExpertiseOptions) {
     this.#options = options
-  }
-
-  pool(tenant: string): ModelPool {
-    const name = this.#options.shareBetweenTenants ? '' : tenant
-    let pool = this.#pools.get(name)
-    if (pool === undefined) {
-      pool = new ModelPool(this.#features)
-      this.#pools.set(name, pool)
-    }
-    return pool
+    this.#agedMs = options.wallMs()
+    this.#unlearned = this.#begin()
   }
 
   expect(tenant: string, models: readonly string[], subject: Subject): ExpectedQuality[] {
     const { random, exploration } = this.#options
-    const pool = this.pool(tenant)
+    const pool = this.#pools.get(this.#scope(tenant)) ?? this.#unlearned
     const x = this.#features.read(subject)
     const explores = exploration === null || (exploration > 0 && random() < exploration)
     return models.map((model) => {
-      const known = pool.modelNamed(model)
+      const known = pool.models.get(model) ?? UNKNOWN
       const mean = known.belief.mean(x, pool)
       const deviation = Math.sqrt(known.belief.variance(x, pool))
-      const drawn = explores ? mean + this.spread * deviation * normal(random) : mean
-      return { model, mean, deviation, observations: known.evidence.weight, drawn }
+      let observations = 0
+      for (let at = 0; at < x.count; at++) {
+        if (this.#features.groupOf(x.places[at]!) === 'topic') observations += x.values[at]! * known.evidence.weightOf(x.places[at]!)
+      }
+      return { model, mean, deviation, observations, drawn: explores ? mean + this.spread * deviation * normal(random) : mean }
     })
   }
 
+  /** How often each model would have been chosen, where model i costs `extraCost[i]` beside its quality, in its units. */
   probabilities(expected: readonly ExpectedQuality[], extraCost: readonly number[]): number[] {
-    return choiceProbabilities(expected, extraCost, this.#options.exploration ?? 1)
+    return choiceProbabilities(expected, extraCost, this.#options.exploration ?? 1, this.spread)
+  }
+
+  /** `n` models of which at least one is likely to be right, the expected best first. */
+  complementary(tenant: string, models: readonly string[], subject: Subject, n: number): string[] {
+    const pool = this.#pools.get(this.#scope(tenant)) ?? this.#unlearned
+    const x = this.#features.read(subject)
+    return complementaryModels(pool, this.#features, x, models, n)
+  }
+
+  /** What a book of answered turns keeps of a subject. */
+  compact(subject: Subject): Subject {
+    return this.#features.compact(subject)
+  }
+
+  /** What is known of each model, topic by topic. */
+  table(tenant: string): ExpertiseRow[] {
+    return tableOf(this.#pools.get(this.#scope(tenant)) ?? this.#unlearned, this.#features)
+  }
+
+  /** The operator's word; later outcomes weigh against it. */
+  edit(edit: ExpertiseEdit): void {
+    const pool = this.#poolOf(edit.tenant)
+    const known = pool.modelNamed(edit.model)
+    const atMs = this.#options.wallMs()
+    const topic = edit.topic ?? null
+    if ('quality' in edit) {
+      const { quality, outcomes = DECLARED_WEIGHT } = edit
+      if (!(quality >= 0 && quality <= 1) || !(outcomes > 0 && outcomes <= MOST_SET_OUTCOMES)) {
+        throw new RangeError(`quality is 0 to 1, outcomes above 0 and at most ${MOST_SET_OUTCOMES}`)
+      }
+      known.settings.set(topic ?? '', { topic, quality, outcomes, atMs })
+    } else if (topic === null) {
+      for (const setting of known.settings.values()) known.settings.set(setting.topic ?? '', { ...setting, outcomes: 0, atMs })
+      known.reset()
+    } else {
+      known.settings.set(topic, { topic, quality: 0, outcomes: 0, atMs })
+      known.forget(this.#features.placeOf('topic', topic))
+    }
+    this.#declare(edit.model, known)
+    pool.solve(known)
+  }
+
+  snapshot(): Buffer {
+    this.#age(this.#options.wallMs(), true)
+    const scopes = [...this.#pools].map(([scope, { models }]) => ({
+      scope,
+      models: [...models].map(([name, { changes, lastMs, settings, own, others }]) => ({
+        name, changes, lastMs, settings: [...settings.values()], rows: new Map([[this.#replica, own], ...others]),
+      })),
+    }))
+    return encodeSnapshot({ replica: this.#replica, agedMs: this.#agedMs, features: this.#features.named, book: this.#features.finder.book, scopes })
+  }
+
+  /** At start, from what this replica stored; its own rows go on where they ended. */
+  restore(bytes: Uint8Array): void {
+    const snapshot = decodeSnapshot(bytes)
+    this.#pools.clear()
+    this.#take(snapshot, snapshot.replica)
+  }
+
+  /** What other replicas know; this one's own evidence is not touched. */
+  merge(bytes: Uint8Array): void {
+    this.#take(decodeSnapshot(bytes), null)
   }
 
   observe(lesson: Lesson): void {
-    const pool = this.pool(lesson.tenant)
-    pool.learn(pool.modelNamed(lesson.model), this.#features.read(lesson.subject), lesson.score, lesson.weight)
+    const { score, weight, model, subject } = lesson
+    if (!(score >= 0 && score <= 1) || !(weight > 0 && weight <= 1) || !Number.isFinite(lesson.atMs)) {
+      this.counts.refused++
+      return
+    }
+    const nowMs = this.#options.wallMs()
+    this.#age(nowMs)
+    const counted = weight * this.#remaining(nowMs - lesson.atMs)
+    const pool = this.#poolOf(lesson.tenant)
+    const known = pool.modelNamed(model)
+    const x = this.#features.read(subject)
+    known.mark(x, nowMs, this.#features.size)
+    if (pool.learn(known, x, score, counted) !== null) this.counts.changes++
+    this.counts.lessons++
+    if (this.#features.finder.book !== null) return
+    this.#untold.push({ pool, known, era: known.era.number, subject, score, weight: counted })
+    if (this.#features.finder.sample(subject, this.#options.random, nowMs)) this.#tellKinds()
+    else if (this.#untold.length > MOST_UNTOLD) this.#untold.shift()
+  }
+
+  /** Rows of `ownRows` become this replica's own. */
+  #take(snapshot: ExpertiseSnapshot, ownRows: string | null): void {
+    const nowMs = this.#options.wallMs()
+    this.#age(nowMs, true)
+    const factor = this.#remaining(nowMs - snapshot.agedMs)
+    const sameKinds = this.#agreeOnKinds(snapshot.book)
+    const places = snapshot.features.map(([group, label]) => this.#features.placeOf(group, label))
+    const foreign = snapshot.features.flatMap(([group], at) => (group === 'kind' && !sameKinds ? [places[at]!] : []))
+    for (const { scope, models } of snapshot.scopes) {
+      const pool = this.#poolOf(scope)
+      for (const { name, changes, lastMs, settings, rows } of models) {
+        const known = pool.modelNamed(name)
+        for (const [replica, row] of rows) {
+          const own = replica === ownRows
+          if (!own && (replica === this.#replica || row.version <= (known.others.get(replica)?.version ?? -1))) continue
+          if (!own && !known.others.has(replica) && known.others.size >= MOST_REPLICAS) {
+            this.counts.refused++
+            continue
+          }
+          const taken = new EvidenceRow(moved(row.evidence, places))
+          for (const place of foreign) taken.evidence.drop(place)
+          taken.evidence.scale(factor)
+          taken.version = row.version
+          taken.era = row.era
+          if (own) known.own = taken
+          else known.others.set(replica, taken)
+        }
+        known.changes = Math.max(known.changes, changes)
+        known.markAt(lastMs, places, this.#features.size)
+        for (const setting of settings) this.#takeSetting(known, setting)
+        known.sum()
+        this.#declare(name, known)
+      }
+      pool.solveAll()
+    }
+  }
+
+  /** The newer word holds; a reset that is news here is done here too. */
+  #takeSetting(known: KnownModel, setting: ExpertiseSetting): void {
+    const key = setting.topic ?? ''
+    const mine = known.settings.get(key)
+    if (mine !== undefined && mine.atMs >= setting.atMs) return
+    known.settings.set(key, setting)
+    if (setting.outcomes === 0 && setting.topic !== null) known.forget(this.#features.placeOf('topic', setting.topic))
+  }
+
+  /** The oldest book wins everywhere. True where the kinds of `book` are the ones in use afterwards. */
+  #agreeOnKinds(book: KindBook | null): boolean {
+    const { finder } = this.#features
+    const mine = finder.book
+    if (book === null) return mine === null
+    if (mine !== null && sameBook(mine, book)) return true
+    if (mine !== null && (mine.madeAtMs < book.madeAtMs || (mine.madeAtMs === book.madeAtMs && mine.within <= book.within))) return false
+    finder.adopt(book)
+    if (mine === null) this.#tellKinds()
+    else {
+      for (const pool of this.#pools.values()) {
+        for (const model of pool.models.values()) for (const place of this.#features.placesOf('kind').values()) model.drop(place)
+      }
+    }
+    return true
+  }
+
+  /** Kinds were found: the lessons they were found in are told again, with them. */
+  #tellKinds(): void {
+    const size = (): number => this.#features.size
+    for (const { known, era, subject, score, weight } of this.#untold) {
+      if (known.era.number !== era) continue
+      known.add(this.#features.read(subject, false), score, -weight, size())
+      known.add(this.#features.read(subject), score, weight, size())
+    }
+    for (const pool of new Set(this.#untold.map((lesson) => lesson.pool))) pool.solveAll()
+    this.#untold.length = 0
+  }
+
+  #scope(tenant: string): string {
+    return this.#options.shareBetweenTenants ? EVERYBODY : tenant
+  }
+
+  #poolOf(tenant: string): ModelPool {
+    const scope = this.#scope(tenant)
+    const pool = this.#pools.get(scope) ?? this.#begin()
+    this.#pools.delete(scope)
+    this.#pools.set(scope, pool)
+    if (this.#pools.size > (this.#options.maxTenants ?? MOST_TENANTS)) {
+      this.#pools.delete(this.#pools.keys().next().value!)
+      this.counts.evictedTenants++
+    }
+    return pool
+  }
+
+  #begin(): ModelPool {
+    const pool = new ModelPool(this.#features, this.#options.maxModels ?? MOST_MODELS)
+    for (const model of Object.keys(this.#options.priors)) {
+      const known = pool.modelNamed(model)
+      this.#declare(model, known)
+      pool.solve(known)
+    }
+    return pool
+  }
+
+  /** The configuration's word holds for topics that the operator did not set or reset. */
+  #declare(model: string, known: KnownModel): void {
+    known.declared = new Evidence()
+    for (const [topic, quality] of Object.entries(this.#options.priors[model] ?? {})) {
+      if (!known.settings.has(topic)) this.#features.declare(known.declared, topic, quality, DECLARED_WEIGHT)
+    }
+    for (const { topic, quality, outcomes } of known.settings.values()) {
+      if (outcomes > 0) this.#features.declare(known.declared, topic, quality, outcomes)
+    }
+  }
+
+  get #replica(): string {
+    return this.#options.replica ?? 'this'
+  }
+
+  /** What is left of an outcome's weight after so long. */
+  #remaining(elapsedMs: number): number {
+    const { halfLifeMs } = this.#options
+    return halfLifeMs === null || elapsedMs <= 0 ? 1 : 2 ** (-elapsedMs / halfLifeMs)
+  }
+
+  /** All evidence at once, when it is worth the while: a half-life has `AGEINGS` steps. */
+  #age(nowMs: number, now = false): void {
+    const { halfLifeMs } = this.#options
+    if (nowMs <= this.#agedMs || (!now && halfLifeMs !== null && nowMs - this.#agedMs < halfLifeMs / AGEINGS)) return
+    const factor = this.#remaining(nowMs - this.#agedMs)
+    this.#agedMs = nowMs
+    if (halfLifeMs === null) return
+    for (const pool of this.#pools.values()) for (const model of pool.models.values()) model.scale(factor)
+    for (let at = 0; at < this.#untold.length; at++) this.#untold[at] = { ...this.#untold[at]!, weight: factor * this.#untold[at]!.weight }
   }
 }
 
+type Untold = {
+  readonly pool: ModelPool
+  readonly known: KnownModel
+  readonly era: number
+  readonly subject: Subject
+  readonly score: number
+  readonly weight: number
+}
+
+const UNKNOWN = new KnownModel()
+const EVERYBODY = ''
+/** A word of the configuration counts as so many outcomes: it decides the first dozens of requests and no more. */
+const DECLARED_WEIGHT = 20
+const MOST_TENANTS = 500
+const MOST_MODELS = 200
+const MOST_UNTOLD = 1000
+const MOST_REPLICAS = 32
+/** More would never be outweighed. */
+const MOST_SET_OUTCOMES = 1000
+const AGEINGS = 100
+
+/** Box and Muller. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 }

@@ -12,6 +12,10 @@ export type Subject = {
   readonly complexity: number
   /** Of the conversation, at unit length; left out where only a receipt remembers the turn. */
   readonly embedding?: Float32Array
+  /** What the last message looks like from afar (fingerprint/text-shape.ts); left out with the embedding. */
+  readonly shape?: Float32Array
+  /** What `Expertise.compact` keeps of embedding and shape. Its labels mean something to the expertise that gave them only. */
+  readonly kinds?: readonly Labelled[]
 }
 
 /** What is expected of one model's answer. Quality is what an outcome's score would be, 0..1. */
