@@ -18,6 +18,8 @@ export interface LogFiles {
 
 /** Of a belief the first are what a table of topics needs. */
 const LOGGED_TOPICS = 3
+/** Less probable ones say nothing; an outcome's line, written from the book, has none of them either. */
+const LEAST_TOPIC = 0.01
 const FILES = 8
 export const LOG_PREFIX = 'choices-'
 export const LOG_SUFFIX = '.jsonl'
@@ -75,7 +77,8 @@ export class ChoiceLog {
 }
 
 function fieldsOf({ tenant, id, model, subject, atMs }: AnsweredTurn, choice: ChoiceRecord): string {
-  const topics = subject.topics.slice(0, LOGGED_TOPICS).map(([name, probability]) => [name, rounded(probability)])
+  const likely = subject.topics.filter(([, probability]) => probability >= LEAST_TOPIC)
+  const topics = likely.slice(0, LOGGED_TOPICS).map(([name, probability]) => [name, rounded(probability)])
   const considered = choice.considered.map(({ model: name, mean, deviation, drawn, seconds, propensity }) => ({
     model: name,
     mean: rounded(mean),
