@@ -25,6 +25,8 @@ export type OutcomeParts = {
   readonly config: Pick<Config, 'learning' | 'store' | 'tenants'>
   readonly store: ResponseStore
   readonly learner: Learner
+  /** What expertise needs of a subject, in short; without `kinds` while nothing short stands for its embedding. */
+  readonly compact: (subject: Subject) => Subject
   /** Null where the client named the model itself. */
   readonly choiceOf: (receipt: Receipt) => ChoiceRecord | null
   readonly nowMs: () => number
@@ -36,7 +38,7 @@ export type OutcomeParts = {
 export type OutcomeLearning = Awaited<ReturnType<typeof buildOutcomes>>
 
 export async function buildOutcomes(parts: OutcomeParts) {
-  const { config, store, learner, choiceOf, nowMs, wallMs, log, fallback } = parts
+  const { config, store, learner, compact, choiceOf, nowMs, wallMs, log, fallback } = parts
   const { learning, tenants } = config
   const failing = (what: string, message: string) => (error: unknown) => {
     fallback(what)
@@ -75,7 +77,9 @@ export async function buildOutcomes(parts: OutcomeParts) {
     /** The turn's answer has its id; called before its last byte is sent. */
     answered: (turn: ResolvedTurn, receipt: Receipt): void => {
       if (!gradable(receipt)) return
-      const answer = answerOf(turn.tenant, receipt, turn.subject, choiceOf(receipt))
+      const { subject } = turn
+      const short = subject === undefined ? undefined : compact(subject)
+      const answer = answerOf(turn.tenant, receipt, short?.kinds === undefined ? subject : short, choiceOf(receipt))
       book.put(answer)
       choices?.choice(answer)
     },
@@ -112,7 +116,7 @@ const gradable = ({ outcome, ttftMs }: Receipt): boolean =>
 const answerOf = (
   tenant: string,
   { id, model, createdAtMs }: Receipt,
-  subject: Omit<Subject, 'embedding'> = UNREAD,
+  subject: Subject = UNREAD,
   choice: ChoiceRecord | null,
 ): AnsweredTurn => ({ tenant, id, model, subject, choice, atMs: createdAtMs })
 

@@ -24,7 +24,7 @@ export type AnsweredTurn = {
   readonly id: string
   /** The one that answered, under its public name. */
   readonly model: string
-  /** Without embedding. */
+  /** With embedding and shape only as long as nothing shorter stands for them (`kinds`), and the answer is a recent one. */
   readonly subject: Subject
   /** Null where the client named the model itself. */
   readonly choice: ChoiceRecord | null

@@ -135,6 +135,23 @@ test('a segment that is damaged or of another program is told, and the others ar
   near(book.get('acme', 'three'), answer('three'))
 })
 
+test('the last answers have their embedding, in memory alone; what stands for it is kept for all', async () => {
+  const disk = new MemoryDisk()
+  const book = await open(disk, { maxAnswers: 10_000 })
+  const embedding = Float32Array.from({ length: 256 }, (_, n) => Math.sin(n))
+  const subject = { ...answer('').subject, embedding, shape: Float32Array.of(1, 2) }
+  const kinds = [['7/3', 0.75], ['7/21', 0.25]] as const
+  for (let n = 0; n < 2001; n++) book.put(answer(`e${n}`, { subject }))
+  book.put(answer('k', { subject: { ...answer('').subject, kinds } }))
+  assert.equal(book.get('acme', 'e0')!.subject.embedding, undefined)
+  assert.deepEqual([book.get('acme', 'e2000')!.subject.embedding, book.get('acme', 'e2000')!.subject.shape], [embedding, subject.shape])
+  for (const each of [book, await open(disk, { maxAnswers: 10_000 })]) {
+    assert.deepEqual(each.get('acme', 'k')!.subject.kinds?.map(([name, share]) => [name, Math.round(share * 1000) / 1000]), kinds)
+    assert.equal(each.get('acme', 'k')!.subject.embedding, undefined)
+  }
+  assert.equal((await open(disk, { maxAnswers: 10_000 })).get('acme', 'e2000')!.subject.embedding, undefined)
+})
+
 test('what was graded since a moment is told with its answer: a learner restored from an older state catches up', async () => {
   const book = await open(null)
   book.put(answer('a'))

@@ -2,12 +2,15 @@
  * The answers that can still be graded, by (tenant, id), newest wins: a log of segments (answer-record.ts) with an index of
  * where each answer lies. What is appended is found at once; with a disk it is written some milliseconds later.
  *
+ * The last answers have their embedding as well, in memory alone: nothing from which a text could be guessed is written.
+ *
  * Bounded by entries: beyond it the oldest segment leaves whole, in memory and on disk, with the answers and grades in it. 250 to
  * 400 bytes an answer. Appending costs 2 to 5 us, as much again for what has to leave (a segment at once, about 2 ms), a look-up
  * 2 us, and reading it all at the start 0.2 s for 100,000.
  */
 import { FIRST_RECORD, UnreadableSegment, LONGEST_ID, namesOf, Segment, type Found, type Grade } from './answer-record.ts'
 import type { AnsweredTurn } from '../../model/choice.ts'
+import type { Subject } from '../../model/quality.ts'
 
 export interface SegmentDisk {
   readonly found: readonly number[]
@@ -26,7 +29,12 @@ export type AnswerBookOptions = {
   readonly unreadable: (error: unknown) => void
 }
 
-type Place = { readonly segment: Segment; readonly offset: number; grades: Grade[] | null }
+type Place = { readonly segment: Segment; readonly offset: number; grades: Grade[] | null; fresh: Fresh | null }
+/** What is too long, and says too much, to be kept for all. */
+type Fresh = Pick<Subject, 'embedding' | 'shape'>
+
+/** Most outcomes come within minutes. 1.1 KB each; in memory alone. */
+const FRESH_ANSWERS = 2000
 
 /** A gateway that is restarted all the time leaves one small segment each time. */
 const MOST_SEGMENTS = 4096
@@ -38,6 +46,9 @@ export class AnswerBook {
   readonly #places = new Map<string, Place>()
   /** Oldest first; the last one is written to. */
   readonly #segments: Segment[] = []
+  /** The last ones with embedding, a ring. */
+  readonly #fresh: Place[] = []
+  #freshAt = 0
   readonly evictions = { size: 0, expired: 0, too_large: 0, unreadable_segments: 0 }
 
   private constructor(options: AnswerBookOptions) {
@@ -80,14 +91,17 @@ export class AnswerBook {
     const from = segment.length
     const offset = segment.addAnswer(answer)
     this.#write(segment, from)
-    this.#keep(keyOf(answer.tenant, answer.id), { segment, offset, grades: null })
+    const place: Place = { segment, offset, grades: null, fresh: null }
+    this.#keep(keyOf(answer.tenant, answer.id), place)
+    const { embedding, shape } = answer.subject
+    if (embedding !== undefined) this.#refresh(place, { embedding, ...(shape === undefined ? {} : { shape }) })
     this.#evict()
   }
 
   get(tenant: string, id: string): AnsweredTurn | null {
     const place = this.#places.get(keyOf(tenant, id))
     if (place === undefined) return null
-    const answer = place.segment.answerAt(place.offset)
+    const answer = answerAt(place)
     return answer.atMs < this.#options.wallMs() - this.#options.maxAgeMs ? null : answer
   }
 
@@ -120,14 +134,14 @@ export class AnswerBook {
   *gradedSince(sinceMs: number): Generator<{ readonly answer: AnsweredTurn; readonly grade: Grade }> {
     for (const place of this.#places.values()) {
       for (const grade of place.grades ?? []) {
-        if (grade.atMs > sinceMs) yield { answer: place.segment.answerAt(place.offset), grade }
+        if (grade.atMs > sinceMs) yield { answer: answerAt(place), grade }
       }
     }
   }
 
   #replay(segment: Segment, found: Found): void {
     const key = keyOf(found.tenant, found.id)
-    if (found.kind === 'answer') this.#keep(key, { segment, offset: found.offset, grades: null })
+    if (found.kind === 'answer') this.#keep(key, { segment, offset: found.offset, grades: null, fresh: null })
     else if (found.kind === 'forgotten') this.#places.delete(key)
     else {
       const place = this.#places.get(key)
@@ -138,6 +152,14 @@ export class AnswerBook {
   #keep(key: string, place: Place): void {
     this.#places.delete(key)
     this.#places.set(key, place)
+  }
+
+  #refresh(place: Place, fresh: Fresh): void {
+    const stale = this.#fresh[this.#freshAt]
+    if (stale !== undefined) stale.fresh = null
+    place.fresh = fresh
+    this.#fresh[this.#freshAt] = place
+    this.#freshAt = (this.#freshAt + 1) % FRESH_ANSWERS
   }
 
   /** False: it does not even fit an empty segment. */
@@ -180,6 +202,11 @@ export class AnswerBook {
 }
 
 const keyOf = (tenant: string, id: string): string => `${tenant}\u0000${id}`
+
+function answerAt({ segment, offset, fresh }: Place): AnsweredTurn {
+  const answer = segment.answerAt(offset)
+  return fresh === null ? answer : { ...answer, subject: { ...answer.subject, ...fresh } }
+}
 
 function setGrade(place: Place, grade: Grade): void {
   if (place.grades === null) place.grades = [grade]

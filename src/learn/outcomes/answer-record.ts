@@ -5,7 +5,7 @@
  *   segment   magic, then records
  *   record    length of body (u32), CRC-32 of body (u32), body; body begins with its kind (u8)
  *     name       number (u16), text: words that come again (tenants, models, topics) are written once a segment
- *     answer     tenant, model, group (u16 names, 0: no group), id, time, topics, intent, ..., models considered
+ *     answer     tenant, model, group (u16 names, 0: no group), id, time, topics, kinds, intent, ..., models considered
  *     grade      tenant, id, source, score, time
  *     forgotten  tenant, id
  *
@@ -31,8 +31,8 @@ const MOST_NAMES = 65_536
 const MAGIC = Buffer.from('HOMINGA1')
 export const FIRST_RECORD = MAGIC.length
 const HEAD_BYTES = 8
-/** An id, a source, 255 topics and 64 models are 3 KB: no record is longer. */
-const LONGEST_RECORD = 4 * 1024
+/** An id, a source, 255 topics and kinds each, and 64 models are 4 KB: no record is longer. */
+const LONGEST_RECORD = 5 * 1024
 
 export type Grade = { readonly source: string; readonly score: number; readonly atMs: number }
 export type Found =
@@ -94,12 +94,14 @@ export class Segment {
   addAnswer(answer: AnsweredTurn): number {
     const { subject, choice } = answer
     const topics = subject.topics.filter(([, probability]) => probability >= LEAST_TOPIC).slice(0, 255)
+    const kinds = subject.kinds?.slice(0, 255) ?? []
     const considered = choice?.considered.slice(0, MOST_CONSIDERED) ?? []
     const tenant = this.#number(answer.tenant)
     const model = this.#number(answer.model)
     const group = choice === null ? 0 : this.#number(choice.group)
     const intent = this.#number(subject.intent[0])
     const topicNumbers = topics.map(([name]) => this.#number(name))
+    const kindNumbers = kinds.map(([name]) => this.#number(name))
     const modelNumbers = considered.map(({ model: name }) => this.#number(name))
     const offset = this.#length
     const writer = new Writer(this.bytes, offset + HEAD_BYTES)
@@ -107,6 +109,8 @@ export class Segment {
     writer.u16(intent).share(subject.intent[1]).share(subject.inScope).share(subject.complexity)
     writer.u8(topics.length)
     for (let n = 0; n < topics.length; n++) writer.u16(topicNumbers[n]!).share(topics[n]![1])
+    writer.u8(kinds.length)
+    for (let n = 0; n < kinds.length; n++) writer.u16(kindNumbers[n]!).share(kinds[n]![1])
     writer.u8(considered.length)
     for (let n = 0; n < considered.length; n++) {
       const { mean, deviation, drawn, seconds, propensity } = considered[n]!
@@ -171,8 +175,10 @@ export class Segment {
     const intent: Labelled = [this.#name(reader.u16()), reader.share()]
     const inScope = reader.share()
     const complexity = reader.share()
-    const topics: Labelled[] = []
-    for (let left = reader.u8(); left > 0; left--) topics.push([this.#name(reader.u16()), reader.share()])
+    const labels = (): Labelled[] =>
+      Array.from({ length: reader.u8() }, () => [this.#name(reader.u16()), reader.share()] as const)
+    const topics = labels()
+    const kinds = labels()
     const considered: ConsideredRecord[] = []
     for (let left = reader.u8(); left > 0; left--) {
       considered.push({
@@ -185,7 +191,7 @@ export class Segment {
       })
     }
     const choice = group === 0 ? null : { group: this.#name(group), secondsPerQuality, drawn, considered }
-    return { tenant, id, model, subject: { topics, intent, inScope, complexity }, choice, atMs }
+    return { tenant, id, model, subject: { topics, intent, inScope, complexity, ...(kinds.length === 0 ? {} : { kinds }) }, choice, atMs }
   }
 
   /** What is behind is no record, and is not looked at again. */
@@ -247,5 +253,6 @@ export const namesOf = ({ tenant, model, subject, choice }: AnsweredTurn): strin
   model,
   subject.intent[0],
   ...subject.topics.map(([name]) => name),
+  ...(subject.kinds ?? []).map(([name]) => name),
   ...(choice === null ? [] : [choice.group, ...choice.considered.map((one) => one.model)]),
 ]
