@@ -27,9 +27,10 @@ import { LOOK_EVERY_MS } from './events-watch.ts'
 import { fingerprintAssetPath } from './fingerprint-asset.ts'
 import type { BackendRegistry } from './fleet/registry.ts'
 import { systemAfter } from './fleet/timers.ts'
+import { expertiseRoutes } from './http/expertise-routes.ts'
 import { createDoor } from './http/server.ts'
 import { TenantLimits } from './http/tenant-limits.ts'
-import { Tenants } from './http/tenants.ts'
+import { OPEN_TENANT, Tenants } from './http/tenants.ts'
 import { IdleQueue } from './idle-queue.ts'
 import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
@@ -147,7 +148,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const outcomes = await buildOutcomes({
     config, store, nowMs, wallMs, log, fallback,
     learner: specialisation.expertise,
-    compact: (subject) => subject,
+    compact: (subject) => specialisation.expertise.compact(subject),
     choiceOf: specialisation.choiceOf,
   }).catch(async (error: unknown) => {
     await store.close()
@@ -174,7 +175,10 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
 
   // what is learnt and outlives the process: each part is restored before the first turn
-  const snapshotParts: SnapshotPart[] = []
+  const { expertise } = specialisation
+  const snapshotParts: SnapshotPart[] = [
+    { name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) },
+  ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
   const stages = buildStages({
@@ -204,6 +208,13 @@ export async function startGateway(config: Config, options: { readonly version: 
       void cacheReports.apply(cacheReports.check(backendId, sessionId, metadata)),
   })
   outcomes.addRoutes(router)
+  expertiseRoutes(router, {
+    expertise: specialisation.editable,
+    tenants: config.tenants.length === 0 ? [OPEN_TENANT] : config.tenants.map(({ id }) => id),
+    shared: config.learning.shareBetweenTenants,
+    models: [...new Set(config.modelGroups.flatMap(({ models }) => models))],
+    topics: fingerprints.topics,
+  })
   addOperatorRoutes(router, { limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs })
 
   registry.onChange(({ kind, backend }) => {

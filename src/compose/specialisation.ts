@@ -6,6 +6,7 @@ import type { Config } from '../config.ts'
 import { nearest } from '../config/nearest.ts'
 import type { DeclaredExpertise, ModelGroupConfig } from '../config/model-groups.ts'
 import { ConfigError, type ConfigProblem } from '../config/problem.ts'
+import type { EditableExpertise } from '../http/expertise-routes.ts'
 import { Expertise } from '../learn/expertise.ts'
 import { keepIncumbent } from '../learn/incumbent.ts'
 import type { Backend } from '../model/backend.ts'
@@ -27,6 +28,10 @@ export type SpecialisationParts = {
 
 export type Specialisation = {
   readonly expertise: Expertise
+  /** Something was learned or set since this was asked last. */
+  readonly changed: () => boolean
+  /** The same for operators, whose edits count as changes. */
+  readonly editable: EditableExpertise
   readonly isGroup: (model: string) => boolean
   /** What its declaration says of the models that it serves. */
   readonly described: (backend: Backend) => void
@@ -45,8 +50,22 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
   for (const [name, { specialisesIn }] of Object.entries(config.models)) priors[name] = specialisesIn
   const expertise = new Expertise({ halfLifeMs, exploration, shareBetweenTenants, priors, random, wallMs })
   const groups = new Map(config.modelGroups.map((group) => [group.name, group]))
+  let [edits, written] = [0, 0]
   return {
     expertise,
+    editable: {
+      table: (tenant) => expertise.table(tenant),
+      edit: (edit) => {
+        edits++
+        expertise.edit(edit)
+      },
+    },
+    changed: () => {
+      const now = expertise.counts.lessons + edits
+      const different = now !== written
+      written = now
+      return different
+    },
     isGroup: (model) => groups.has(model),
     described: ({ config: { specialisesIn }, models }) => {
       if (specialisesIn === undefined) return
