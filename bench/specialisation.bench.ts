@@ -122,7 +122,8 @@ const started = new Date().toISOString()
 for (const matrix of matrices()) {
   if (values.sets !== undefined && !values.sets.split(',').includes(matrix.name)) continue
   for (const kind of KINDS) {
-    const pools = drawPools(matrix, kind.size, POOLS, kind.within, LEAST_HEADROOM, seededRandom(7 + kind.size))
+    const splits = Array.from({ length: 8 }, (_, seed) => splitOf(matrix, seededRandom(1000 + seed)))
+    const pools = drawPools(matrix, splits, { size: kind.size, count: POOLS, within: kind.within, least: LEAST_HEADROOM }, seededRandom(7 + kind.size))
     const runs: Course[] = []
     for (const [at, pool] of pools.entries()) for (let seed = 1; seed <= SEEDS; seed++) runs.push(await course(pool, 100 * at + seed))
     const perfect = mean(runs.map((run) => run.perfect))

@@ -138,6 +138,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const outcomes = await buildOutcomes({
     config, store, nowMs, wallMs, log, fallback,
     learner: specialisation.expertise,
+    compact: (subject) => specialisation.expertise.compact(subject),
     choiceOf: specialisation.choiceOf,
   }).catch(async (error: unknown) => {
     await store.close()

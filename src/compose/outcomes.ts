@@ -25,6 +25,8 @@ export type OutcomeParts = {
   readonly config: Pick<Config, 'learning' | 'store' | 'tenants'>
   readonly store: ResponseStore
   readonly learner: Learner
+  /** What the book keeps of a subject. */
+  readonly compact: (subject: Subject) => Subject
   /** Null where the client named the model itself. */
   readonly choiceOf: (receipt: Receipt) => ChoiceRecord | null
   readonly nowMs: () => number
@@ -36,7 +38,7 @@ export type OutcomeParts = {
 export type OutcomeLearning = Awaited<ReturnType<typeof buildOutcomes>>
 
 export async function buildOutcomes(parts: OutcomeParts) {
-  const { config, store, learner, choiceOf, nowMs, wallMs, log, fallback } = parts
+  const { config, store, learner, compact, choiceOf, nowMs, wallMs, log, fallback } = parts
   const { learning, tenants } = config
   const failing = (what: string, message: string) => (error: unknown) => {
     fallback(what)
@@ -75,7 +77,7 @@ export async function buildOutcomes(parts: OutcomeParts) {
     /** The turn's answer has its id; called before its last byte is sent. */
     answered: (turn: ResolvedTurn, receipt: Receipt): void => {
       if (!gradable(receipt)) return
-      const answer = answerOf(turn.tenant, receipt, turn.subject, choiceOf(receipt))
+      const answer = answerOf(turn.tenant, receipt, turn.subject === undefined ? undefined : compact(turn.subject), choiceOf(receipt))
       book.put(answer)
       choices?.choice(answer)
     },

@@ -5,7 +5,7 @@
  *   segment   magic, then records
  *   record    length of body (u32), CRC-32 of body (u32), body; body begins with its kind (u8)
  *     name       number (u16), text: words that come again (tenants, models, topics) are written once a segment
- *     answer     tenant, model, group (u16 names, 0: no group), id, time, topics, intent, ..., models considered
+ *     answer     tenant, model, group (u16 names, 0: no group), id, time, topics, intent, ..., models considered, kinds
  *     grade      tenant, id, source, score, time
  *     forgotten  tenant, id
  *
@@ -28,7 +28,7 @@ const LEAST_TOPIC = 0.01
 const MOST_CONSIDERED = 64
 /** What u16 can number. */
 const MOST_NAMES = 65_536
-const MAGIC = Buffer.from('HOMINGA1')
+const MAGIC = Buffer.from('HOMINGA2')
 export const FIRST_RECORD = MAGIC.length
 const HEAD_BYTES = 8
 /** An id, a source, 255 topics and 64 models are 3 KB: no record is longer. */
@@ -100,6 +100,8 @@ export class Segment {
     const group = choice === null ? 0 : this.#number(choice.group)
     const intent = this.#number(subject.intent[0])
     const topicNumbers = topics.map(([name]) => this.#number(name))
+    const kinds = subject.kinds ?? []
+    const kindNumbers = kinds.map(([name]) => this.#number(name))
     const modelNumbers = considered.map(({ model: name }) => this.#number(name))
     const offset = this.#length
     const writer = new Writer(this.bytes, offset + HEAD_BYTES)
@@ -112,6 +114,8 @@ export class Segment {
       const { mean, deviation, drawn, seconds, propensity } = considered[n]!
       writer.u16(modelNumbers[n]!).f32(mean).f32(deviation).f32(drawn).f32(seconds).f32(propensity)
     }
+    writer.u8(kinds.length)
+    for (let n = 0; n < kinds.length; n++) writer.u16(kindNumbers[n]!).share(kinds[n]![1])
     this.#close(writer.at)
     this.newestMs = Math.max(this.newestMs, answer.atMs)
     return offset
@@ -185,7 +189,10 @@ export class Segment {
       })
     }
     const choice = group === 0 ? null : { group: this.#name(group), secondsPerQuality, drawn, considered }
-    return { tenant, id, model, subject: { topics, intent, inScope, complexity }, choice, atMs }
+    const kinds: Labelled[] = []
+    for (let left = reader.u8(); left > 0; left--) kinds.push([this.#name(reader.u16()), reader.share()])
+    const subject = { topics, intent, inScope, complexity, ...(kinds.length === 0 ? {} : { kinds }) }
+    return { tenant, id, model, subject, choice, atMs }
   }
 
   /** What is behind is no record, and is not looked at again. */
@@ -247,5 +254,6 @@ export const namesOf = ({ tenant, model, subject, choice }: AnsweredTurn): strin
   model,
   subject.intent[0],
   ...subject.topics.map(([name]) => name),
+  ...(subject.kinds ?? []).map(([name]) => name),
   ...(choice === null ? [] : [choice.group, ...choice.considered.map((one) => one.model)]),
 ]
