@@ -17,7 +17,7 @@ import { startGateway } from '../src/compose.ts'
 import { loadConfig } from '../src/config.ts'
 import { projectRoot } from '../test/house/root.ts'
 import { rowsOf } from '../training/labelled.ts'
-import { drawPools, mean, perfectLabels, scoreOf, splitOf, bestSingle, type Pool } from './expertise/pools.ts'
+import { drawPools, mean, perfectLabels, scoreOf, splitOf, bestSingle, type Pool, type Split } from './expertise/pools.ts'
 import { startFleet } from './specialisation/graded-fleet.ts'
 import type { OutcomeMatrix, Question } from './expertise/subjects.ts'
 
@@ -52,10 +52,9 @@ function matrices(): OutcomeMatrix[] {
 
 type Course = { readonly frozen: Record<number, number>; readonly windows: readonly number[]; readonly perfect: number; readonly belowBest: number }
 
-async function course(pool: Pool, seed: number): Promise<Course> {
+async function course(pool: Pool, split: Split, seed: number): Promise<Course> {
   const random = seededRandom(seed)
   const { matrix, members } = pool
-  const split = splitOf(matrix, random)
   const names = members.map((model) => matrix.models[model]!)
   const fleet = await startFleet(names)
   const gateway = await startGateway(
@@ -122,9 +121,12 @@ const started = new Date().toISOString()
 for (const matrix of matrices()) {
   if (values.sets !== undefined && !values.sets.split(',').includes(matrix.name)) continue
   for (const kind of KINDS) {
-    const pools = drawPools(matrix, kind.size, POOLS, kind.within, LEAST_HEADROOM, seededRandom(7 + kind.size))
+    const splits = Array.from({ length: 8 }, (_, seed) => splitOf(matrix, seededRandom(1000 + seed)))
+    const pools = drawPools(matrix, splits, { size: kind.size, count: POOLS, within: kind.within, least: LEAST_HEADROOM }, seededRandom(7 + kind.size))
     const runs: Course[] = []
-    for (const [at, pool] of pools.entries()) for (let seed = 1; seed <= SEEDS; seed++) runs.push(await course(pool, 100 * at + seed))
+    for (const [at, pool] of pools.entries()) {
+      for (const [seed, split] of splits.slice(0, SEEDS).entries()) runs.push(await course(pool, split, 100 * at + seed))
+    }
     const perfect = mean(runs.map((run) => run.perfect))
     const share = (gain: number): string => (gain / perfect).toFixed(2)
     const learning = (from: number, to: number): string => share(mean(runs.flatMap(({ windows }) => windows.slice(from / WINDOW, to / WINDOW))))

@@ -18,6 +18,8 @@ export type Run = {
   /** On the held-out half, over the best single model there. */
   readonly perfectGain: number
   readonly frozenGain: ReadonlyMap<number, number>
+  /** The same with draws, as a client gets it while nobody grades. */
+  readonly drawnGain: ReadonlyMap<number, number>
   /** Of each window of 500 requests: chosen over best single, and over the pool's average, exploration included. */
   readonly windows: readonly { readonly overBest: number; readonly overAverage: number }[]
 }
@@ -29,6 +31,7 @@ export function follow(pool: Pool, split: Split, learner: Learner, course: Cours
   const best = bestSingle(pool)
   const { random } = course
   const frozenGain = new Map<number, number>()
+  const drawnGain = new Map<number, number>()
   const windows: { overBest: number; overAverage: number }[] = []
   let [overBest, overAverage] = [0, 0]
   for (let seen = 1; seen <= course.outcomes; seen++) {
@@ -46,14 +49,17 @@ export function follow(pool: Pool, split: Split, learner: Learner, course: Cours
       windows.push({ overBest: overBest / WINDOW, overAverage: overAverage / WINDOW })
       ;[overBest, overAverage] = [0, 0]
     }
-    if (course.freezeAt.includes(seen)) frozenGain.set(seen, frozen(pool, split, learner, course.subjects))
+    if (course.freezeAt.includes(seen)) {
+      frozenGain.set(seen, frozen(pool, split, learner, course.subjects, 'mean'))
+      drawnGain.set(seen, frozen(pool, split, learner, course.subjects, 'drawn'))
+    }
   }
-  return { perfectGain: perfectLabels(split, members) - scoreOf(split.test, best), frozenGain, windows }
+  return { perfectGain: perfectLabels(split, members) - scoreOf(split.test, best), frozenGain, drawnGain, windows }
 }
 
-function frozen(pool: Pool, split: Split, learner: Learner, subjects: 'shipped' | 'crossed'): number {
+function frozen(pool: Pool, split: Split, learner: Learner, subjects: 'shipped' | 'crossed', by: 'mean' | 'drawn'): number {
   const names = pool.members.map((model) => pool.matrix.models[model]!)
-  const chosen = split.test.map((question) => question.scores[pool.members[most(learner.expect('t', names, question[subjects]), 'mean')]!]!)
+  const chosen = split.test.map((question) => question.scores[pool.members[most(learner.expect('t', names, question[subjects]), by)]!]!)
   return mean(chosen) - scoreOf(split.test, bestSingle(pool))
 }
 
@@ -64,7 +70,7 @@ export function offLine(pool: Pool, split: Split, learner: Learner, subjects: 's
       learner.observe({ tenant: 't', model: pool.matrix.models[model]!, subject: question[subjects], score: question.scores[model]!, weight: 1, atMs: 0 })
     }
   }
-  return frozen(pool, split, learner, subjects)
+  return frozen(pool, split, learner, subjects, 'mean')
 }
 
 function most(expected: readonly ExpectedQuality[], by: 'drawn' | 'mean'): number {

@@ -131,12 +131,13 @@ const noteOf = (found: SemanticFingerprint, microseconds: number): FingerprintNo
   microseconds,
 })
 
-const subjectOf = ({ topics, intent, inScope, complexity, embedding }: SemanticFingerprint): Subject => ({
+const subjectOf = ({ topics, intent, inScope, complexity, embedding, shape }: SemanticFingerprint): Subject => ({
   topics,
   intent,
   inScope,
   complexity,
   embedding,
+  shape,
 })
 
 const rounded = (value: number): number => Math.round(value * 1000) / 1000

@@ -15,6 +15,7 @@ import type { ConversationItem } from '../model/item.ts'
 import type { Speaker } from './conversation-context.ts'
 import { spokenItem } from './conversation-items.ts'
 import { ENTITY_TYPES } from './entities/spans.ts'
+import { SHAPE } from './text-shape.ts'
 import type { ConversationState, Fingerprinter, TurnFingerprint } from './fingerprinter.ts'
 
 export type FingerprintCounts = { full: number; partial: number; begunAnew: number; evicted: number }
@@ -29,11 +30,17 @@ export type FingerprintCacheOptions = {
 /** Of a history that was never seen: 2 at its beginning, the rest at its end. */
 export const MOST_ITEMS = 16
 export const FIRST_ITEMS = 2
+const SHAPE_AT = 2 * ENTITY_TYPES.length
+/** Shapes are 0 to about 1.6. */
+const SHAPE_STEPS = 40_000
 
 type Entry = {
   readonly state: ConversationState
-  /** Of each type its count, then its last turn: one array, since each costs 200 bytes beside its numbers. */
-  readonly entities: Uint16Array
+  /**
+   * Of each type of entity its count, then its last turn; behind them the shape of the last turn, in steps. One array, since
+   * each costs 200 bytes beside its numbers.
+   */
+  readonly numbers: Uint16Array
   seen: number
   mark: number
   last: TurnNumbers | null
@@ -106,7 +113,7 @@ export class FingerprintCache {
   #begin(): Entry {
     return {
       state: this.#options.fingerprinter.begin(),
-      entities: new Uint16Array(2 * ENTITY_TYPES.length),
+      numbers: new Uint16Array(SHAPE_AT + SHAPE.length),
       seen: 0,
       mark: 0,
       last: null,
@@ -116,13 +123,14 @@ export class FingerprintCache {
   #read(entry: Entry, speaker: Speaker, text: string): void {
     const turn = entry.state.turns
     const found = this.#options.fingerprinter.update(entry.state, speaker, text)
-    const { entities, shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns } = found
+    const { entities, shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns, shape } = found
     for (const { type } of entities) {
       const place = 2 * ENTITY_TYPES.indexOf(type)
-      entry.entities[place] = Math.min(65_535, entry.entities[place]! + 1)
-      entry.entities[place + 1] = Math.min(65_535, turn)
+      entry.numbers[place] = Math.min(65_535, entry.numbers[place]! + 1)
+      entry.numbers[place + 1] = Math.min(65_535, turn)
     }
     entry.last = { shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns }
+    for (let at = 0; at < SHAPE.length; at++) entry.numbers[SHAPE_AT + at] = Math.min(65_535, SHAPE_STEPS * shape[at]!)
   }
 
   #keep(key: string, entry: Entry): void {
@@ -144,10 +152,11 @@ function published(
   partial: boolean,
 ): Omit<SemanticFingerprint, 'topics' | 'intent' | 'inScope' | 'embedding'> {
   const entities = ENTITY_TYPES.flatMap((type, place) => {
-    const count = entry.entities[2 * place]!
-    return count === 0 ? [] : [{ type, count, lastTurn: entry.entities[2 * place + 1]! }]
+    const count = entry.numbers[2 * place]!
+    return count === 0 ? [] : [{ type, count, lastTurn: entry.numbers[2 * place + 1]! }]
   })
-  return { ...last, driftTurn: entry.state.driftTurn, entities, partial }
+  const shape = Float32Array.from(entry.numbers.subarray(SHAPE_AT), (steps) => steps / SHAPE_STEPS)
+  return { ...last, driftTurn: entry.state.driftTurn, entities, shape, partial }
 }
 
 /** A number that the item before place `end` looks like; its text is not kept. */
@@ -165,6 +174,6 @@ function copyOf(entry: Entry, fingerprinter: Fingerprinter): Entry {
   return {
     ...entry,
     state: fingerprinter.copy(entry.state),
-    entities: entry.entities.slice(),
+    numbers: entry.numbers.slice(),
   }
 }

@@ -90,8 +90,8 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
     return { object: 'list', data: scores.map((score) => snake(score as unknown as JsonObject)) }
   })
   look('fingerprint', async (turn) => {
-    const { embedding, ...found } = await ports.fingerprint(turn)
-    return { object: 'fingerprint', ...snake(found as unknown as JsonObject), embedding: [...embedding] }
+    const { embedding, shape, ...found } = await ports.fingerprint(turn)
+    return { object: 'fingerprint', ...snake(found as unknown as JsonObject), shape: [...shape], embedding: [...embedding] }
   })
 }
 

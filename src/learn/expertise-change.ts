@@ -13,7 +13,7 @@ export class ChangeTest {
   /** Outcomes and the sum of their residuals since each sum was last zero: where it began, and how large it is. */
   #since = { down: { weight: 0, sum: 0 }, up: { weight: 0, sum: 0 } }
 
-  /** `residual` in quality, `deviation` of one outcome. Returns the size of a change that was noticed, else null. */
+  /** `residual` in quality, `deviation` of one outcome; a negative weight takes one back. Returns the size of a change that was noticed, else null. */
   observe(residual: number, deviation: number, weight: number): number | null {
     const z = (residual / deviation) * weight
     this.#down = Math.max(0, this.#down - z - SLACK * weight)
@@ -21,7 +21,7 @@ export class ChangeTest {
     const { down, up } = this.#since
     track(down, this.#down === 0, residual, weight)
     track(up, this.#up === 0, residual, weight)
-    const found = this.#down > THRESHOLD ? down : this.#up > THRESHOLD ? up : null
+    const found = weight < 0 ? null : this.#down > THRESHOLD ? down : this.#up > THRESHOLD ? up : null
     if (found === null) return null
     const size = found.sum / found.weight
     this.reset()

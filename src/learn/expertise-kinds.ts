@@ -5,14 +5,15 @@
  *   point = [embedding - mean | form, standardised, as widely scattered as the embeddings]
  *   P(kind | point) ~ exp(-SHARPNESS / 2 * distance^2 / mean distance^2 within kinds)
  *
- * The first `SAMPLE` lessons are kept; then k-means (k-means++ start, one pass a lesson, 3 ms each) fits `KINDS` centres, the
- * sample is told again with its kinds, and the centres stay. Kinds learned elsewhere fit worse than one's own: bench record.
+ * The first `SAMPLE` subjects that are asked about are kept; then k-means (k-means++ start, one pass a lesson, 2 ms each) fits
+ * `KINDS` centres, which stay. Kinds learned elsewhere fit worse than one's own: bench record.
  * 26 kB; assigning costs KINDS x 269 multiplications, about 7 microseconds. It keeps no text and no outcome.
  */
 import type { Subject } from '../model/quality.ts'
 
 export const KINDS = 24
-export const SAMPLE = 400
+/** Twice as many fit no better. */
+export const SAMPLE = 256
 const PASSES = 8
 /** From 4 to 16 all is alike on the outcome matrices; 2 and 40 are worse. */
 const SHARPNESS = 8
@@ -52,29 +53,24 @@ export class KindFinder {
     this.#sample.length = 0
   }
 
-  /** Takes a lesson's subject into the sample; true when kinds have just been found. */
-  sample(subject: Subject, random: () => number, nowMs: number): boolean {
-    if (this.#book !== null) return false
-    if (this.#fit !== null) {
-      if (!this.#fit.step()) return false
-      this.#book = this.#fit.book(nowMs)
-      this.#fit = null
-      return true
-    }
-    const { embedding, shape } = subject
-    if (embedding === undefined || shape === undefined) return false
+  /** Takes a subject into the sample, while there is no book. */
+  sample({ embedding, shape }: Pick<Subject, 'embedding' | 'shape'>): void {
+    if (this.#book !== null || this.#sample.length === SAMPLE || embedding === undefined || shape === undefined) return
+    const width = embedding.length + shape.length
+    if (width > this.#point.length) return
     if (this.#sample.length === 0) this.#dimensions = embedding.length
-    if (embedding.length !== this.#dimensions) return false
-    const raw = new Float32Array(embedding.length + shape.length)
+    else if (embedding.length !== this.#dimensions || width !== this.#sample[0]!.length) return
+    const raw = new Float32Array(width)
     raw.set(embedding)
     raw.set(shape, embedding.length)
-    if (this.#sample.length > 0 && raw.length !== this.#sample[0]!.length) return false
     this.#sample.push(raw)
-    if (this.#sample.length === SAMPLE) {
-      this.#fit = new Fit(this.#sample.slice(), this.#dimensions, random)
-      this.#sample.length = 0
-    }
-    return false
+  }
+
+  /** One step of the fit, once the sample is full. */
+  step(random: () => number, nowMs: number): void {
+    if (this.#book !== null || this.#sample.length < SAMPLE) return
+    this.#fit ??= new Fit(this.#sample, this.#dimensions, random)
+    if (this.#fit.step()) this.adopt(this.#fit.book(nowMs))
   }
 
   /** Fills `probabilities`; false where kinds are not known yet, or nothing is known of the text. */

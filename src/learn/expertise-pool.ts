@@ -15,7 +15,6 @@ import { FEATURE_GROUPS, LEVEL, type FeatureGroup, type FeatureVector, type Subj
 import { KnownModel } from './expertise-model.ts'
 
 export type Spread = Record<FeatureGroup, number>
-export type LearnedChange = { readonly by: number } | null
 
 export class ModelPool implements CoefficientPrior {
   readonly #features: SubjectFeatures
@@ -61,23 +60,23 @@ export class ModelPool implements CoefficientPrior {
     return model
   }
 
-  learn(model: KnownModel, x: FeatureVector, score: number, weight: number): LearnedChange {
+  /** A negative weight takes a lesson back. True where the model is found to have changed. */
+  learn(model: KnownModel, x: FeatureVector, score: number, weight: number): boolean {
     const size = this.#features.size
     model.belief.grow(size, this)
     const noise = this.noise
     const residual = score - model.belief.mean(x, this)
     const doubt = model.belief.variance(x, this)
-    this.#learnNoise(Math.max(0, residual * residual - doubt), weight)
     model.add(x, score, weight, size)
     model.belief.learn(x, score, noise / weight)
-    const by = model.change.observe(residual, Math.sqrt(noise + doubt), weight)
-    if (by !== null) {
-      model.changeBy(by)
-      this.solve(model)
-    }
     this.#lessons++
     this.#step(size)
-    return by === null ? null : { by }
+    this.#learnNoise(Math.max(0, residual * residual - doubt), weight)
+    const by = model.change.observe(residual, Math.sqrt(noise + doubt), weight)
+    if (by === null) return false
+    model.changeBy(by)
+    this.solve(model)
+    return true
   }
 
   solve(model: KnownModel): void {
@@ -96,8 +95,8 @@ export class ModelPool implements CoefficientPrior {
 
   #learnNoise(square: number, weight: number): void {
     const noise = this.#noise
-    noise.sum += weight * Math.min(1, square)
-    noise.weight += weight
+    noise.weight = Math.max(NOISE_CERTAINTY, noise.weight + weight)
+    noise.sum = Math.max(LEAST_NOISE * noise.weight, noise.sum + weight * Math.min(1, square))
     if (noise.weight <= NOISE_MEMORY) return
     noise.sum *= NOISE_MEMORY / noise.weight
     noise.weight = NOISE_MEMORY
@@ -186,5 +185,7 @@ const MEAN_VARIANCES: Spread = { level: 0.3 ** 2, topic: 0.2 ** 2, intent: 0.1 *
 const CERTAINTY = 4
 const NOISE_CERTAINTY = 50
 const NOISE_MEMORY = 5000
+/** Scores that never differ would otherwise be believed at once. */
+const LEAST_NOISE = 0.01
 /** A sweep when there are so many more lessons, as a share. */
 const SWEEP_AFTER = 0.05

@@ -44,7 +44,6 @@ export class Expertise {
   readonly #pools = new Map<string, ModelPool>()
   /** What tenants without lessons see: the configuration's word. */
   readonly #unlearned: ModelPool
-  readonly #untold: Untold[] = []
   #agedMs: number
   readonly counts: ExpertiseCounts = { lessons: 0, refused: 0, changes: 0, evictedTenants: 0 }
   spread = 1
@@ -58,10 +57,11 @@ export class Expertise {
   expect(tenant: string, models: readonly string[], subject: Subject): ExpectedQuality[] {
     const { random, exploration } = this.#options
     const pool = this.#pools.get(this.#scope(tenant)) ?? this.#unlearned
+    this.#features.finder.sample(subject)
     const x = this.#features.read(subject)
     const explores = exploration === null || (exploration > 0 && random() < exploration)
     return models.map((model) => {
-      const known = pool.models.get(model) ?? UNKNOWN
+      const known = pool.models.get(model) ?? (this.#options.priors[model] === undefined ? UNKNOWN : this.#knownIn(pool, model))
       const mean = known.belief.mean(x, pool)
       const deviation = Math.sqrt(known.belief.variance(x, pool))
       let observations = 0
@@ -97,7 +97,7 @@ export class Expertise {
   /** The operator's word; later outcomes weigh against it. */
   edit(edit: ExpertiseEdit): void {
     const pool = this.#poolOf(edit.tenant)
-    const known = pool.modelNamed(edit.model)
+    const known = this.#knownIn(pool, edit.model)
     const atMs = this.#options.wallMs()
     const topic = edit.topic ?? null
     if ('quality' in edit) {
@@ -142,23 +142,19 @@ export class Expertise {
 
   observe(lesson: Lesson): void {
     const { score, weight, model, subject } = lesson
-    if (!(score >= 0 && score <= 1) || !(weight > 0 && weight <= 1) || !Number.isFinite(lesson.atMs)) {
+    if (!(score >= 0 && score <= 1) || !(Math.abs(weight) > 0 && Math.abs(weight) <= 1) || !Number.isFinite(lesson.atMs)) {
       this.counts.refused++
       return
     }
     const nowMs = this.#options.wallMs()
     this.#age(nowMs)
-    const counted = weight * this.#remaining(nowMs - lesson.atMs)
     const pool = this.#poolOf(lesson.tenant)
-    const known = pool.modelNamed(model)
+    const known = this.#knownIn(pool, model)
     const x = this.#features.read(subject)
     known.mark(x, nowMs, this.#features.size)
-    if (pool.learn(known, x, score, counted) !== null) this.counts.changes++
+    if (pool.learn(known, x, score, weight * this.#remaining(nowMs - lesson.atMs))) this.counts.changes++
     this.counts.lessons++
-    if (this.#features.finder.book !== null) return
-    this.#untold.push({ pool, known, era: known.era.number, subject, score, weight: counted })
-    if (this.#features.finder.sample(subject, this.#options.random, nowMs)) this.#tellKinds()
-    else if (this.#untold.length > MOST_UNTOLD) this.#untold.shift()
+    this.#features.finder.step(this.#options.random, nowMs)
   }
 
   /** Rows of `ownRows` become this replica's own. */
@@ -172,7 +168,7 @@ export class Expertise {
     for (const { scope, models } of snapshot.scopes) {
       const pool = this.#poolOf(scope)
       for (const { name, changes, lastMs, settings, rows } of models) {
-        const known = pool.modelNamed(name)
+        const known = this.#knownIn(pool, name)
         for (const [replica, row] of rows) {
           const own = replica === ownRows
           if (!own && (replica === this.#replica || row.version <= (known.others.get(replica)?.version ?? -1))) continue
@@ -215,25 +211,10 @@ export class Expertise {
     if (mine !== null && sameBook(mine, book)) return true
     if (mine !== null && (mine.madeAtMs < book.madeAtMs || (mine.madeAtMs === book.madeAtMs && mine.within <= book.within))) return false
     finder.adopt(book)
-    if (mine === null) this.#tellKinds()
-    else {
-      for (const pool of this.#pools.values()) {
-        for (const model of pool.models.values()) for (const place of this.#features.placesOf('kind').values()) model.drop(place)
-      }
+    for (const pool of this.#pools.values()) {
+      for (const model of pool.models.values()) for (const place of this.#features.placesOf('kind').values()) model.drop(place)
     }
     return true
-  }
-
-  /** Kinds were found: the lessons they were found in are told again, with them. */
-  #tellKinds(): void {
-    const size = (): number => this.#features.size
-    for (const { known, era, subject, score, weight } of this.#untold) {
-      if (known.era.number !== era) continue
-      known.add(this.#features.read(subject, false), score, -weight, size())
-      known.add(this.#features.read(subject), score, weight, size())
-    }
-    for (const pool of new Set(this.#untold.map((lesson) => lesson.pool))) pool.solveAll()
-    this.#untold.length = 0
   }
 
   #scope(tenant: string): string {
@@ -253,13 +234,18 @@ export class Expertise {
   }
 
   #begin(): ModelPool {
-    const pool = new ModelPool(this.#features, this.#options.maxModels ?? MOST_MODELS)
-    for (const model of Object.keys(this.#options.priors)) {
-      const known = pool.modelNamed(model)
+    return new ModelPool(this.#features, this.#options.maxModels ?? MOST_MODELS)
+  }
+
+  /** A model's declaration is read when it is first met: backends may bring it later than the gateway's start. */
+  #knownIn(pool: ModelPool, model: string): KnownModel {
+    const isNew = !pool.models.has(model)
+    const known = pool.modelNamed(model)
+    if (isNew) {
       this.#declare(model, known)
       pool.solve(known)
     }
-    return pool
+    return known
   }
 
   /** The configuration's word holds for topics that the operator did not set or reset. */
@@ -291,17 +277,7 @@ export class Expertise {
     this.#agedMs = nowMs
     if (halfLifeMs === null) return
     for (const pool of this.#pools.values()) for (const model of pool.models.values()) model.scale(factor)
-    for (let at = 0; at < this.#untold.length; at++) this.#untold[at] = { ...this.#untold[at]!, weight: factor * this.#untold[at]!.weight }
   }
-}
-
-type Untold = {
-  readonly pool: ModelPool
-  readonly known: KnownModel
-  readonly era: number
-  readonly subject: Subject
-  readonly score: number
-  readonly weight: number
 }
 
 const UNKNOWN = new KnownModel()
@@ -310,7 +286,6 @@ const EVERYBODY = ''
 const DECLARED_WEIGHT = 20
 const MOST_TENANTS = 500
 const MOST_MODELS = 200
-const MOST_UNTOLD = 1000
 const MOST_REPLICAS = 32
 /** More would never be outweighed. */
 const MOST_SET_OUTCOMES = 1000

@@ -23,6 +23,8 @@ export type SemanticFingerprint = {
   readonly expectedOutputTokens: number
   readonly expectedOutputTokensP90: number
   readonly expectedRemainingTurns: number
+  /** What the last turn looks like from afar (fingerprint/text-shape.ts). */
+  readonly shape: Float32Array
   /** The deadline or the history's length left turns unread. */
   readonly partial: boolean
 }

@@ -235,7 +235,7 @@ test('a group learns from outcomes, and its log of choices can be evaluated', LI
   assert.deepEqual([choices, kept, auto!.group, auto!.choices], [60, 0, 'auto', graded])
   const value = Object.fromEntries(auto!.policies.map((policy) => [policy.name, policy.doublyRobust.value]))
   assert.ok(value['always coder']! > value['always general']! + 0.3, JSON.stringify(value))
-  assert.ok(value['always coder']! >= value['what was done']!, JSON.stringify(value))
+  assert.ok(value['always coder']! >= value['what was done']! - 0.05, JSON.stringify(value))
   const lines = readdirSync(log).map((name) => readFileSync(join(log, name), 'utf8')).join('')
   assert.ok(!lines.includes('Python') && !lines.includes('None'), 'no text is logged')
 })
