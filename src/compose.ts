@@ -3,6 +3,7 @@
  * the rooms and is handed what it needs from here. It sees all rooms and owns nothing of the logic.
  * Read serve-turn.ts for what happens to a turn; read this for what it happens with.
  */
+import { randomInt } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createAffinityRouter } from './affinity.ts'
 import { followBackends } from './compose/backend-changes.ts'
@@ -18,6 +19,7 @@ import { addOperatorRoutes } from './compose/operator-access.ts'
 import { buildOutcomes } from './compose/outcomes.ts'
 import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
+import { buildSignals } from './compose/signals.ts'
 import { buildSnapshots } from './compose/snapshots.ts'
 import { buildSpecialisation } from './compose/specialisation.ts'
 import { buildStages } from './compose/stages.ts'
@@ -98,6 +100,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     wallMs,
   })
   const store = await openStore(config, wallMs)
+  const signals = buildSignals({ enabled: true, observe: () => {}, wallMs, salt: randomInt(2 ** 32) })
 
   // fleet
   const latency = new LatencyModel()
@@ -156,7 +159,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   const metrics = new Metrics(
     gaugesOf({
-      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, scheduler, store, receipts, outcomes, latency, outputLength, tenantLimits,
+      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, signals, scheduler, store, receipts, outcomes, latency, outputLength, tenantLimits,
       prewarming: () => prewarming,
     }),
   )
@@ -177,13 +180,14 @@ export async function startGateway(config: Config, options: { readonly version: 
   // what is learnt and outlives the process: each part is restored before the first turn
   const { expertise } = specialisation
   const snapshotParts: SnapshotPart[] = [
+    signals.snapshot,
     { name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) },
   ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
   const stages = buildStages({
     config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
-    fingerprints, specialisation, servedCentres, idle, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
+    fingerprints, specialisation, servedCentres, idle, signals, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
   // http
@@ -267,6 +271,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     clearInterval(sweep)
     clearInterval(lookAtEvents)
     clearInterval(flushLog)
+    signals.close()
     prewarming.prewarmer.close()
     registry.close()
     metricsProbe.close()

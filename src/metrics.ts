@@ -75,6 +75,8 @@ export type Gauges = {
   readonly survival: () => { readonly brier: number; readonly baseRateBrier: number } | null
   /** Answers that hid what was cached, by what their time to the first token told. */
   readonly hidden: () => Readonly<Record<string, number>>
+  /** What was learned of signs that nobody sends: how often each is found on good and on bad answers. */
+  readonly signalRates?: () => readonly { tenant: string; signal: string; good: number; bad: number }[]
   readonly sizes: () => Readonly<Record<string, number>>
   readonly evictions: () => Readonly<Record<string, number>>
   /** Rules of pre-warming, and whether they pay. */
@@ -242,6 +244,17 @@ export class Metrics {
       ['what'],
       (gauge) => {
         for (const [what, value] of Object.entries(gauges.sizes())) gauge.set({ what }, value)
+      },
+    )
+    this.#gauge(
+      'homing_signal_rate',
+      'Probability that a sign is found where it is looked for, on good and on bad answers, as learned.',
+      ['tenant', 'signal', 'on'],
+      (gauge) => {
+        for (const { tenant, signal, good, bad } of gauges.signalRates?.() ?? []) {
+          gauge.set({ tenant, signal, on: 'good' }, good)
+          gauge.set({ tenant, signal, on: 'bad' }, bad)
+        }
       },
     )
     this.#pieces(gauges.pieces)

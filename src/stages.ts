@@ -15,6 +15,13 @@ import type { DispatchPorts, DispatchResult } from './upstream/dispatch.ts'
 import type { Prefilled } from './upstream/prefill.ts'
 import type { IdPrefix } from './wire/response-assembly.ts'
 
+/** What was answered: its items, empty where the client left, and why it was cut off, if it was. */
+export type Answer = {
+  readonly id: string
+  readonly output: readonly StoredItem[]
+  readonly cut: 'max_output_tokens' | 'content_filter' | null
+}
+
 export type Stages = {
   readonly resolve: (turn: Turn) => Promise<ResolvedTurn>
   /** Adds what the conversation is about. Degrades: the turn comes back as it was where that failed, which is counted. */
@@ -67,6 +74,7 @@ export type Stages = {
   readonly learn: (
     outcome: Outcome,
     turn: ResolvedTurn,
+    answer: Answer,
   ) => { readonly prewarmed: boolean; readonly finding: CacheEvidence['finding'] }
   /** From here on the answer is known by its id: before its last byte is sent. */
   readonly receipts: { put(turn: ResolvedTurn, receipt: Receipt): void }

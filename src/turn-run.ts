@@ -150,7 +150,7 @@ export class TurnRun {
       queuedTokensAtDispatch: this.#loadAtDispatch.queuedTokens,
       othersSecondsAtDispatch: this.#loadAtDispatch.othersSeconds,
     }
-    const { prewarmed, finding } = stages.learn(outcome, turn)
+    const { prewarmed, finding } = stages.learn(outcome, turn, { id, output, cut: relay.ended?.cut ?? null })
     return writeReceipt(asked, decision, id, stages.wallMs(), {
       choice,
       protocol: result.protocol,

@@ -16,6 +16,7 @@ import type { Fleet } from './fleet.ts'
 import type { ExactKnowledge, KvEvents } from './kv-events.ts'
 import type { OutcomeLearning } from './outcomes.ts'
 import type { Prewarming } from './prewarming.ts'
+import type { ImplicitSignals } from './signals.ts'
 
 export type GaugeParts = {
   readonly fleet: Fleet
@@ -26,6 +27,7 @@ export type GaugeParts = {
   readonly conversations: Conversations
   readonly fingerprints: Fingerprints
   readonly idle: IdleQueue
+  readonly signals: ImplicitSignals
   readonly store: ResponseStore
   readonly receipts: ReceiptBook
   readonly outcomes: OutcomeLearning
@@ -61,6 +63,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       ...tenantCounters(() => tenantLimits.use()),
       cacheReportCounter(() => cacheReports.counts),
       ...parts.outcomes.counters,
+      ...parts.signals.counters,
       ...prewarmCounters({ rules: () => prewarming().prewarmAccount.rules, counts: () => prewarming().prewarmer.counts }),
     ],
     tokensLeft: () =>
@@ -86,6 +89,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
     }),
     survival: () => pressure.score,
     hidden: () => ({ ...calibration.hidden }),
+    signalRates: parts.signals.rates,
     sizes: () => {
       const { responses, conversations, items, bytes } = store.stats()
       return {
@@ -114,6 +118,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
         gradable_answer_bytes: parts.outcomes.book.bytes,
         token_anchors: anchors.size,
         token_anchor_bytes: anchors.bytes,
+        ...prefixed('implicit_', parts.signals.sizes()),
         turns_waiting: scheduler.waiting.turns,
         turns_waiting_oldest_ms: scheduler.waiting.oldestMs,
       }
@@ -136,6 +141,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       ...prefixed('gradable_answers_', parts.outcomes.book.evictions),
       token_anchors_size: anchors.evictions.size,
       output_length_size: outputLength.evicted,
+      ...prefixed('implicit_', parts.signals.evictions()),
       ...prefixed('ledger_', ledger.lost),
       ...prefixed('block_index_', index.stats.removed),
       ...prefixed('store_expired_', store.stats().evicted.expired),

@@ -25,6 +25,7 @@ import type { ExactKnowledge, KvEvents } from './kv-events.ts'
 import { logLine } from './log.ts'
 import type { OutcomeLearning } from './outcomes.ts'
 import type { Prewarming } from './prewarming.ts'
+import type { ImplicitSignals } from './signals.ts'
 import type { Specialisation } from './specialisation.ts'
 
 export type StageParts = {
@@ -44,6 +45,7 @@ export type StageParts = {
   readonly specialisation: Specialisation
   readonly servedCentres: ServedCentres
   readonly idle: IdleQueue
+  readonly signals: ImplicitSignals
   readonly tenantLimits: TenantLimits
   readonly dispatchPorts: Stages['dispatch']
   readonly metrics: Metrics
@@ -121,8 +123,9 @@ export function buildStages(parts: StageParts): Stages {
       exact.remembered(turn, output, chain)
       return chain
     },
-    learn: (outcome, turn) => {
+    learn: (outcome, turn, answer) => {
       try {
+        parts.signals.notice(outcome, turn, answer)
         charactersPerToken.observe(outcome)
         const finding = scheduler.observe(outcome)
         if (turn.subject?.embedding !== undefined) parts.servedCentres.served(outcome.backend.index, turn.subject.embedding)

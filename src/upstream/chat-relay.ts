@@ -254,10 +254,9 @@ export class ChatRelay implements Relay {
       }
       return
     }
-    this.#end = {
-      status: reason === 'length' || reason === 'content_filter' ? 'incomplete' : 'completed',
-      trouble: null,
-    }
+    if (reason === 'length') this.#end = { status: 'incomplete', trouble: null, cut: 'max_output_tokens' }
+    else if (reason === 'content_filter') this.#end = { status: 'incomplete', trouble: null, cut: reason }
+    else this.#end = { status: 'completed', trouble: null }
   }
 
   #newReader(): SseReader {

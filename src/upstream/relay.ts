@@ -19,6 +19,8 @@ export type RelayEnd = {
   readonly status: 'completed' | 'incomplete' | 'failed'
   /** Why it failed, for logs and receipts; free of the conversation's text. */
   readonly trouble: string | null
+  /** Why an incomplete answer is. */
+  readonly cut?: 'max_output_tokens' | 'content_filter'
   /** What the backend itself reported in its stream, for the client. */
   readonly reported?: { readonly status: number | null; readonly message: string }
 }

@@ -136,10 +136,9 @@ export class ResponsesRelay implements Relay {
     const { finished, error } = this.#stream
     if (finished !== null) {
       const { type } = finished.terminal
-      return {
-        status: type === 'response.completed' ? 'completed' : type === 'response.incomplete' ? 'incomplete' : 'failed',
-        trouble: finished.trouble,
-      }
+      const { trouble } = finished
+      if (type === 'response.incomplete') return { status: 'incomplete', trouble, cut: cutOf(finished.terminal) }
+      return { status: type === 'response.completed' ? 'completed' : 'failed', trouble }
     }
     return error === null ? null : { status: 'failed', trouble: troubleOf(error), reported: error }
   }
@@ -242,6 +241,11 @@ export class ResponsesRelay implements Relay {
     this.#flushedSequence = this.#sequence
     this.#clogged = !this.#sink.write(text)
   }
+}
+
+function cutOf({ response }: ResponseEvent): 'max_output_tokens' | 'content_filter' {
+  const details = isObject(response) ? response['incomplete_details'] : undefined
+  return isObject(details) && details['reason'] === 'content_filter' ? 'content_filter' : 'max_output_tokens'
 }
 
 /** A whole answer as the stream it would have been: one chunk that holds everything. */

@@ -1,0 +1,223 @@
+/**
+ * From signs to lessons: what nobody said about an answer, concluded from what was seen, and handed on as a weak `Lesson`.
+ *
+ *   an answer ends        -> its own signs; it waits
+ *   its next turn comes   -> signs of the reaction; settled            \
+ *   nobody comes in time  -> that sign; settled                         > verdict -> lesson, unless an outcome came first
+ *   its client left       -> settled at once                           /
+ *   an outcome comes      -> no lesson from here, before or after; its signs teach how far signs are to be believed
+ *
+ * Score and weight: `estimate` is 1 for good and 0 for bad answers in the mean, and `informativeness` is how much of an outcome it is
+ * worth: the precision of the estimate in units of an outcome's. The carry keeps scores within 0..1 (`evidence-carry.ts`). A
+ * lesson that was given before its outcome came stays given: it weighs a few hundredths of the outcome.
+ *
+ * Every tenant has reliabilities of its own: what its clients do moves nobody else's. At most `MOST_TENANTS`, the longest silent leaves
+ * first and is counted. Sums by model are bounded by the models that answered. No text is kept.
+ */
+import type { Labelled } from '../model/fingerprint.ts'
+import type { Lesson } from '../model/quality.ts'
+import { EvidenceCarry } from './evidence-carry.ts'
+import { NOBODY_CAME, signsOfNextTurn } from './next-turn-signals.ts'
+import {
+  PendingAnswers,
+  type AnsweredTurn,
+  type BookedAnswer,
+  type Conclusion,
+  type Follower,
+  type SettledBy,
+} from './pending-answers.ts'
+import { asksAgain, type QuestionSketch } from './question-sketch.ts'
+import { SignalReliability } from './signal-reliability.ts'
+import { both, foundSigns, NO_EVIDENCE, PRIOR_RATES, SIGNALS, withSign, type Evidence, type Signal, type SignalRates } from './signals.ts'
+
+export type ImplicitLessonsOptions = {
+  readonly maxAnswers: number
+  readonly observe: (lesson: Lesson) => void
+  readonly patienceMs?: number
+}
+
+export type LessonCounts = {
+  /** By model: lessons, and their weight in outcomes for and against it. */
+  readonly lessons: ReadonlyMap<string, { readonly lessons: number; readonly good: number; readonly bad: number }>
+  readonly settled: Readonly<Record<SettledBy, number>>
+  readonly found: Readonly<Record<Signal, number>>
+  readonly sought: Readonly<Record<Signal, number>>
+}
+
+/**
+ * Chat users answer within minutes. Learning should not lag behind, and one who comes back later is not counted as gone on.
+ */
+const PATIENCE_MS = 10 * 60_000
+/** 20 KB each. */
+const MOST_TENANTS = 500
+/** A lesson of a thousandth of an outcome is not worth the call. */
+const LEAST_WEIGHT = 0.001
+
+export class ImplicitLessons {
+  readonly #observe: (lesson: Lesson) => void
+  readonly #pending: PendingAnswers
+  readonly #tenants = new Map<string, SignalReliability>()
+  readonly #carry = new EvidenceCarry()
+  readonly #settled: Record<SettledBy, number> = { next_turn: 0, no_next_turn: 0, client_left: 0, outcome: 0, size: 0 }
+  readonly #found = new Float64Array(SIGNALS.length)
+  readonly #sought = new Float64Array(SIGNALS.length)
+  readonly #lessons = new Map<string, { lessons: number; good: number; bad: number }>()
+  #tenantsEvicted = 0
+  /** Of tenants that left, so that counters never fall. */
+  #patternsEvicted = 0
+
+  constructor({ maxAnswers, observe, patienceMs = PATIENCE_MS }: ImplicitLessonsOptions) {
+    this.#observe = observe
+    this.#pending = new PendingAnswers({
+      maxAnswers,
+      patienceMs,
+      settle: (answer, by) => this.#settle(answer, by === 'no_next_turn' ? NOBODY_CAME : NO_EVIDENCE, by),
+    })
+  }
+
+  /** A turn that was asked, whatever becomes of it. Returns the question it goes on with: its own, or that of its tools' turn. */
+  followed(follower: Follower, intent: Labelled | null): QuestionSketch | null {
+    const { news } = follower
+    const taken = this.#pending.take(follower)
+    if (taken === null) return news.question
+    const { answer, turn, sawAnswer } = taken
+    if (sawAnswer) {
+      this.#settle(answer, signsOfNextTurn(turn.question, news, intent), 'next_turn')
+      return news.spoken ? news.question : turn.question
+    }
+    // of a turn that has not seen the answer only one thing can be told: somebody wants another one
+    if (turn.question !== null && news.question !== null && asksAgain(turn.question, news.question)) {
+      this.#pending.release(answer)
+      this.#settle(answer, withSign(NO_EVIDENCE, 'asked_again', true), 'next_turn')
+    }
+    return news.question
+  }
+
+  answered(turn: AnsweredTurn): void {
+    this.#pending.add(turn)
+  }
+
+  /** What somebody who knows said of an answer; false where it is not known here (any more). The first outcome counts. */
+  outcome(tenant: string, id: string, score: number): boolean {
+    const answer = this.#pending.find(tenant, id)
+    if (answer === undefined) return false
+    if (answer.outcome !== null) return true
+    answer.outcome = score
+    if (answer.waiting === null) this.#reliabilityOf(tenant).correct(answer.evidence, score)
+    return true
+  }
+
+  sweep(nowMs: number): void {
+    this.#pending.sweep(nowMs)
+  }
+
+  /** Null while it waits, and where the answer is not known here (any more). */
+  conclusion(tenant: string, id: string): Conclusion | null {
+    return this.#pending.find(tenant, id)?.conclusion ?? null
+  }
+
+  get counts(): LessonCounts {
+    return {
+      lessons: this.#lessons,
+      settled: this.#settled,
+      found: bySignal(this.#found),
+      sought: bySignal(this.#sought),
+    }
+  }
+
+  get sizes(): Readonly<Record<string, number>> {
+    return { answers: this.#pending.size, waiting: this.#pending.waiting, tenants: this.#tenants.size, carries: this.#carry.size }
+  }
+
+  get evictions(): Readonly<Record<string, number>> {
+    let patterns = this.#patternsEvicted
+    for (const { evicted } of this.#tenants.values()) patterns += evicted
+    return { ...this.#pending.evictions, tenants: this.#tenantsEvicted, carries: this.#carry.evicted, patterns }
+  }
+
+  reliabilities(): { readonly tenant: string; readonly signal: Signal; readonly rates: SignalRates }[] {
+    return [...this.#tenants].flatMap(([tenant, reliability]) =>
+      SIGNALS.map((signal, sign) => ({ tenant, signal, rates: reliability.rates(sign) })),
+    )
+  }
+
+  /** What was learned of signs; a few KB a tenant. Answers that wait are not kept: after a restart nobody asks for them. */
+  snapshot(): Buffer {
+    const tenants = [...this.#tenants].map(([tenant, reliability]) => [tenant, reliability.state()])
+    return Buffer.from(JSON.stringify({ version: 1, signals: SIGNALS, tenants }))
+  }
+
+  /** Throws, and changes nothing, where the bytes are of other signs or no snapshot at all. */
+  restore(bytes: Uint8Array): void {
+    for (const [tenant, patterns] of readSnapshot(bytes)) this.#reliabilityOf(tenant).restore(patterns)
+  }
+
+  #settle(answer: BookedAnswer, reaction: Evidence, by: SettledBy): void {
+    const turn = answer.waiting
+    if (turn === null) return
+    answer.waiting = null
+    answer.evidence = both(turn.evidence, reaction)
+    this.#count(answer.evidence)
+    const { outcome, evidence } = answer
+    const reliability = this.#reliabilityOf(turn.tenant)
+    const { probability, estimate, informativeness } = reliability.verdict(evidence)
+    reliability.add(evidence, outcome)
+    const settledBy = outcome === null ? by : 'outcome'
+    this.#settled[settledBy]++
+    const lesson = outcome === null ? this.#teach(turn, estimate, informativeness) : null
+    answer.conclusion = { model: turn.model, settledBy, found: foundSigns(evidence), probability, lesson }
+  }
+
+  #teach(turn: AnsweredTurn, estimate: number, weight: number): Conclusion['lesson'] {
+    const { tenant, model, subject, atMs } = turn
+    if (subject === null || weight < LEAST_WEIGHT) return null
+    const score = this.#carry.score(`${tenant}\n${model}\n${subject.topics[0]?.[0] ?? ''}`, estimate, weight)
+    let sums = this.#lessons.get(model)
+    if (sums === undefined) this.#lessons.set(model, (sums = { lessons: 0, good: 0, bad: 0 }))
+    sums.lessons++
+    sums.good += weight * score
+    sums.bad += weight * (1 - score)
+    this.#observe({ tenant, model, subject, score, weight, atMs })
+    return { score, weight }
+  }
+
+  #reliabilityOf(tenant: string): SignalReliability {
+    const reliability = this.#tenants.get(tenant) ?? new SignalReliability({ priors: PRIOR_RATES })
+    this.#tenants.delete(tenant)
+    this.#tenants.set(tenant, reliability)
+    if (this.#tenants.size > MOST_TENANTS) {
+      const [oldest, { evicted }] = this.#tenants.entries().next().value!
+      this.#tenants.delete(oldest)
+      this.#tenantsEvicted++
+      this.#patternsEvicted += evicted
+    }
+    return reliability
+  }
+
+  #count({ sought, found }: Evidence): void {
+    for (let sign = 0; sign < SIGNALS.length; sign++) {
+      this.#sought[sign]! += (sought >> sign) & 1
+      this.#found[sign]! += (found >> sign) & 1
+    }
+  }
+}
+
+const bySignal = (numbers: Float64Array): Record<Signal, number> =>
+  Object.fromEntries(SIGNALS.map((signal, sign) => [signal, numbers[sign]!])) as Record<Signal, number>
+
+type Snapshot = readonly (readonly [tenant: string, patterns: readonly (readonly number[])[]])[]
+
+function readSnapshot(bytes: Uint8Array): Snapshot {
+  const read = JSON.parse(Buffer.from(bytes).toString('utf8')) as unknown
+  const { version, signals, tenants } = (read ?? {}) as { version?: unknown; signals?: unknown; tenants?: unknown }
+  if (version !== 1 || JSON.stringify(signals) !== JSON.stringify(SIGNALS) || !Array.isArray(tenants)) {
+    throw new Error('holds the reliability of other signs than this version looks for')
+  }
+  const whole = (tenants as readonly unknown[]).every(
+    (entry) =>
+      Array.isArray(entry) && typeof entry[0] === 'string' && Array.isArray(entry[1]) &&
+      (entry[1] as readonly unknown[]).every((pattern) => Array.isArray(pattern)),
+  )
+  if (!whole) throw new Error('is no table of signs')
+  return tenants as Snapshot
+}
