@@ -10,7 +10,7 @@ import { markOfAnswer, newsOf } from '../learn/next-turn-signals.ts'
 import type { Conclusion } from '../learn/pending-answers.ts'
 import { signsOfAnswer } from '../learn/answer-signals.ts'
 import type { Outcome } from '../model/outcome.ts'
-import type { Lesson } from '../model/quality.ts'
+import type { Lesson, Subject } from '../model/quality.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import type { SnapshotPart } from '../snapshots.ts'
 import type { Answer } from '../stages.ts'
@@ -66,7 +66,7 @@ export function buildSignals(parts: SignalParts): ImplicitSignals {
     const signs = signsOfAnswer(turn, { status, cut: answer.cut, output: answer.output })
     if (signs.unchecked) unchecked++
     lessons.answered({
-      tenant, sessionId: session.id, id: answer.id, model: outcome.model, subject: turn.subject ?? null,
+      tenant, sessionId: session.id, id: answer.id, model: outcome.model, subject: withoutEmbedding(turn.subject),
       evidence: signs.evidence, mark: markOfAnswer(answer.output), contextItems: context.length, question, atMs: wallMs(),
     })
   }
@@ -83,6 +83,12 @@ export function buildSignals(parts: SignalParts): ImplicitSignals {
     close: () => clearInterval(sweep),
   }
 }
+
+/** Lessons do not need it, and it is the larger half of what a waiting answer costs. */
+const withoutEmbedding = (subject: Subject | undefined): Subject | null =>
+  subject === undefined
+    ? null
+    : { topics: subject.topics, intent: subject.intent, inScope: subject.inScope, complexity: subject.complexity }
 
 function countersOf(lessons: ImplicitLessons, unchecked: () => number): readonly TotalsCounter[] {
   const byName = (name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): TotalsCounter => ({
@@ -112,6 +118,12 @@ function countersOf(lessons: ImplicitLessons, unchecked: () => number): readonly
         [...lessons.counts.lessons].flatMap(([model, sums]) =>
           (['good', 'bad'] as const).map((says) => ({ labels: { model, says }, value: sums[says] })),
         ),
+    },
+    {
+      name: 'homing_implicit_lessons_withdrawn_total',
+      help: 'Lessons taken back because an outcome came after them.',
+      labelNames: [],
+      read: () => [{ labels: {}, value: lessons.counts.withdrawn }],
     },
     {
       name: 'homing_signals_unchecked_total',

@@ -5,11 +5,11 @@
  *   its next turn comes   -> signs of the reaction; settled            \
  *   nobody comes in time  -> that sign; settled                         > verdict -> lesson, unless an outcome came first
  *   its client left       -> settled at once                           /
- *   an outcome comes      -> no lesson from here, before or after; its signs teach how far signs are to be believed
+ *   an outcome comes      -> no lesson from here; one that was given is taken back (weight below 0); its signs teach how far
+ *                            signs are to be believed
  *
  * Score and weight: `estimate` is 1 for good and 0 for bad answers in the mean, and `informativeness` is how much of an outcome it is
- * worth: the precision of the estimate in units of an outcome's. The carry keeps scores within 0..1 (`evidence-carry.ts`). A
- * lesson that was given before its outcome came stays given: it weighs a few hundredths of the outcome.
+ * worth: the precision of the estimate in units of an outcome's. The carry keeps scores within 0..1 (`evidence-carry.ts`).
  *
  * Every tenant has reliabilities of its own: what its clients do moves nobody else's. At most `MOST_TENANTS`, the longest silent leaves
  * first and is counted. Sums by model are bounded by the models that answered. No text is kept.
@@ -20,7 +20,7 @@ import { EvidenceCarry } from './evidence-carry.ts'
 import { NOBODY_CAME, signsOfNextTurn } from './next-turn-signals.ts'
 import {
   PendingAnswers,
-  type AnsweredTurn,
+  type AwaitedAnswer,
   type BookedAnswer,
   type Conclusion,
   type Follower,
@@ -37,6 +37,8 @@ export type ImplicitLessonsOptions = {
 }
 
 export type LessonCounts = {
+  /** Lessons taken back because an outcome came after them. */
+  readonly withdrawn: number
   /** By model: lessons, and their weight in outcomes for and against it. */
   readonly lessons: ReadonlyMap<string, { readonly lessons: number; readonly good: number; readonly bad: number }>
   readonly settled: Readonly<Record<SettledBy, number>>
@@ -50,6 +52,8 @@ export type LessonCounts = {
 const PATIENCE_MS = 10 * 60_000
 /** 20 KB each. */
 const MOST_TENANTS = 500
+/** Two samples for each sign of each. */
+const MOST_SHOWN = 20
 /** A lesson of a thousandth of an outcome is not worth the call. */
 const LEAST_WEIGHT = 0.001
 
@@ -62,6 +66,7 @@ export class ImplicitLessons {
   readonly #found = new Float64Array(SIGNALS.length)
   readonly #sought = new Float64Array(SIGNALS.length)
   readonly #lessons = new Map<string, { lessons: number; good: number; bad: number }>()
+  #withdrawn = 0
   #tenantsEvicted = 0
   /** Of tenants that left, so that counters never fall. */
   #patternsEvicted = 0
@@ -93,7 +98,7 @@ export class ImplicitLessons {
     return news.question
   }
 
-  answered(turn: AnsweredTurn): void {
+  answered(turn: AwaitedAnswer): void {
     this.#pending.add(turn)
   }
 
@@ -103,7 +108,14 @@ export class ImplicitLessons {
     if (answer === undefined) return false
     if (answer.outcome !== null) return true
     answer.outcome = score
-    if (answer.waiting === null) this.#reliabilityOf(tenant).correct(answer.evidence, score)
+    if (answer.waiting !== null) return true
+    this.#reliabilityOf(tenant).correct(answer.evidence, score)
+    const { lesson, conclusion } = answer
+    if (lesson === null || conclusion === null) return true
+    this.#observe({ ...lesson, weight: -lesson.weight })
+    this.#withdrawn++
+    answer.lesson = null
+    answer.conclusion = { ...conclusion, settledBy: 'outcome', lesson: null }
     return true
   }
 
@@ -118,6 +130,7 @@ export class ImplicitLessons {
 
   get counts(): LessonCounts {
     return {
+      withdrawn: this.#withdrawn,
       lessons: this.#lessons,
       settled: this.#settled,
       found: bySignal(this.#found),
@@ -135,8 +148,9 @@ export class ImplicitLessons {
     return { ...this.#pending.evictions, tenants: this.#tenantsEvicted, carries: this.#carry.evicted, patterns }
   }
 
+  /** Of the tenants that were active last: metrics show no more. */
   reliabilities(): { readonly tenant: string; readonly signal: Signal; readonly rates: SignalRates }[] {
-    return [...this.#tenants].flatMap(([tenant, reliability]) =>
+    return [...this.#tenants].slice(-MOST_SHOWN).flatMap(([tenant, reliability]) =>
       SIGNALS.map((signal, sign) => ({ tenant, signal, rates: reliability.rates(sign) })),
     )
   }
@@ -165,10 +179,12 @@ export class ImplicitLessons {
     const settledBy = outcome === null ? by : 'outcome'
     this.#settled[settledBy]++
     const lesson = outcome === null ? this.#teach(turn, estimate, informativeness) : null
-    answer.conclusion = { model: turn.model, settledBy, found: foundSigns(evidence), probability, lesson }
+    answer.lesson = lesson
+    const told = lesson === null ? null : { score: lesson.score, weight: lesson.weight }
+    answer.conclusion = { model: turn.model, settledBy, found: foundSigns(evidence), probability, lesson: told }
   }
 
-  #teach(turn: AnsweredTurn, estimate: number, weight: number): Conclusion['lesson'] {
+  #teach(turn: AwaitedAnswer, estimate: number, weight: number): Lesson | null {
     const { tenant, model, subject, atMs } = turn
     if (subject === null || weight < LEAST_WEIGHT) return null
     const score = this.#carry.score(`${tenant}\n${model}\n${subject.topics[0]?.[0] ?? ''}`, estimate, weight)
@@ -177,8 +193,9 @@ export class ImplicitLessons {
     sums.lessons++
     sums.good += weight * score
     sums.bad += weight * (1 - score)
-    this.#observe({ tenant, model, subject, score, weight, atMs })
-    return { score, weight }
+    const lesson = { tenant, model, subject, score, weight, atMs }
+    this.#observe(lesson)
+    return lesson
   }
 
   #reliabilityOf(tenant: string): SignalReliability {

@@ -22,6 +22,8 @@ export type News = {
   /** Of what a person said; null where nobody did, or too little. */
   readonly question: QuestionSketch | null
   readonly spoken: boolean
+  /** It ends in a question mark. */
+  readonly asks: boolean
   /** Null where no tool answered. */
   readonly toolError: boolean | null
 }
@@ -34,6 +36,7 @@ const MOST_NEWS = 64
 export function newsOf(context: readonly ConversationItem[], salt: number): News {
   let question: QuestionSketch | null = null
   let spoken = false
+  let asks = false
   let toolError: boolean | null = null
   let at = context.length - 1
   for (; at >= 0 && at >= context.length - MOST_NEWS; at--) {
@@ -41,20 +44,22 @@ export function newsOf(context: readonly ConversationItem[], salt: number): News
     if (isAnswer(item)) break
     if (item.type === 'message' && item['role'] === 'user' && !spoken) {
       spoken = true
-      question = sketchOf(textOf(item['content']), salt)
+      const text = textOf(item['content'])
+      asks = /[?？]\s*$/.test(text.slice(-4))
+      question = sketchOf(text, salt)
     } else if (item.type === 'function_call_output' || item.type === 'custom_tool_call_output') {
       toolError = toolError === true || reportsError(item['output'])
     }
   }
   const before = context[at]
   const answerMark = before !== undefined && isAnswer(before) ? markOf(before) : 0
-  return { answerMark, historyItems: at + 1, question, spoken, toolError }
+  return { answerMark, historyItems: at + 1, question, spoken, asks, toolError }
 }
 
 /** `question`: what the answer was given to. `intent`: of the news. */
 export function signsOfNextTurn(
   question: QuestionSketch | null,
-  news: Pick<News, 'question' | 'spoken' | 'toolError'>,
+  news: Pick<News, 'question' | 'spoken' | 'asks' | 'toolError'>,
   intent: Labelled | null,
 ): Evidence {
   let evidence = withSign(NO_EVIDENCE, 'tool_error', news.toolError)
@@ -65,7 +70,8 @@ export function signsOfNextTurn(
   }
   if (intent !== null) {
     evidence = withSign(evidence, 'correction', meant === 'correct')
-    evidence = withSign(evidence, 'complaint', meant === 'complain')
+    // whoever asks about a complaint ("the customer says the app is terrible, what do we answer?") makes none
+    evidence = withSign(evidence, 'complaint', meant === 'complain' && !news.asks)
     evidence = withSign(evidence, 'thanks', meant === 'thank')
   }
   return withSign(evidence, 'went_on', true)

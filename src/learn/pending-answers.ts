@@ -7,14 +7,14 @@
  *   by id        by (tenant, id): outcomes and receipts find an answer here, waiting or concluded
  *
  * At most `maxAnswers`, waiting and concluded together; the oldest leaves first, settled with what is known where it still waited, and
- * counted. A waiting answer costs about 3 KB (its subject with an embedding, and a sketch), a concluded one 300 bytes. O(1) a turn.
+ * counted. An answer costs some 2 KB: its subject, and a sketch while it waits. O(1) a turn.
  */
-import type { Subject } from '../model/quality.ts'
+import type { Lesson, Subject } from '../model/quality.ts'
 import type { News } from './next-turn-signals.ts'
 import type { QuestionSketch } from './question-sketch.ts'
 import type { Evidence, Signal } from './signals.ts'
 
-export type AnsweredTurn = {
+export type AwaitedAnswer = {
   readonly tenant: string
   readonly sessionId: string
   readonly id: string
@@ -48,10 +48,12 @@ export type BookedAnswer = {
   readonly tenant: string
   readonly id: string
   /** Null once it is settled. */
-  waiting: AnsweredTurn | null
+  waiting: AwaitedAnswer | null
   evidence: Evidence
   outcome: number | null
   conclusion: Conclusion | null
+  /** The lesson that was given, to be taken back where an outcome comes late. */
+  lesson: Lesson | null
 }
 
 /** What a turn says by its place; `contextItems` are all items of its prompt. */
@@ -100,9 +102,9 @@ export class PendingAnswers {
     return this.#byId.get(keyOf(tenant, id))
   }
 
-  add(turn: AnsweredTurn): void {
+  add(turn: AwaitedAnswer): void {
     const answer: BookedAnswer = {
-      tenant: turn.tenant, id: turn.id, waiting: turn, evidence: turn.evidence, outcome: null, conclusion: null,
+      tenant: turn.tenant, id: turn.id, waiting: turn, evidence: turn.evidence, outcome: null, conclusion: null, lesson: null,
     }
     const place = this.#next++ % this.#options.maxAnswers
     const oldest = this.#ring[place]
@@ -124,7 +126,7 @@ export class PendingAnswers {
    * Takes out the answer that this turn follows. `sawAnswer` false: it sends what the answer was given to once more, and the answer
    * waits on. Null: it follows none that waits.
    */
-  take(follower: Follower): { readonly answer: BookedAnswer; readonly turn: AnsweredTurn; readonly sawAnswer: boolean } | null {
+  take(follower: Follower): { readonly answer: BookedAnswer; readonly turn: AwaitedAnswer; readonly sawAnswer: boolean } | null {
     const { tenant, sessionId, news, contextItems } = follower
     const followed = news.answerMark === 0 ? undefined : this.#waiting.get(placeOf(tenant, sessionId, news.answerMark))
     if (followed !== undefined) return this.#taken(followed)
@@ -159,7 +161,7 @@ export class PendingAnswers {
     if (this.#newest.get(session) === answer) this.#newest.delete(session)
   }
 
-  #taken(answer: BookedAnswer): { answer: BookedAnswer; turn: AnsweredTurn; sawAnswer: boolean } {
+  #taken(answer: BookedAnswer): { answer: BookedAnswer; turn: AwaitedAnswer; sawAnswer: boolean } {
     this.release(answer)
     return { answer, turn: answer.waiting!, sawAnswer: true }
   }
