@@ -100,7 +100,12 @@ export async function startGateway(config: Config, options: { readonly version: 
     wallMs,
   })
   const store = await openStore(config, wallMs)
-  const signals = buildSignals({ enabled: true, observe: () => {}, wallMs, salt: randomInt(2 ** 32) })
+  const signals = buildSignals({
+    enabled: true,
+    observe: (lesson) => specialisation.expertise.observe(lesson),
+    wallMs,
+    salt: randomInt(2 ** 32),
+  })
 
   // fleet
   const latency = new LatencyModel()
@@ -153,6 +158,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     learner: specialisation.expertise,
     compact: (subject) => specialisation.expertise.compact(subject),
     choiceOf: specialisation.choiceOf,
+    graded: signals.outcome,
   }).catch(async (error: unknown) => {
     await store.close()
     throw error

@@ -29,6 +29,8 @@ export type OutcomeParts = {
   readonly compact: (subject: Subject) => Subject
   /** Null where the client named the model itself. */
   readonly choiceOf: (receipt: Receipt) => ChoiceRecord | null
+  /** An answer was graded: what was concluded of it without being told counts no more. */
+  readonly graded: (tenant: string, id: string, score: number) => void
   readonly nowMs: () => number
   readonly wallMs: () => number
   readonly log: Logger
@@ -38,7 +40,7 @@ export type OutcomeParts = {
 export type OutcomeLearning = Awaited<ReturnType<typeof buildOutcomes>>
 
 export async function buildOutcomes(parts: OutcomeParts) {
-  const { config, store, learner, compact, choiceOf, nowMs, wallMs, log, fallback } = parts
+  const { config, store, learner, compact, choiceOf, graded, nowMs, wallMs, log, fallback } = parts
   const { learning, tenants } = config
   const failing = (what: string, message: string) => (error: unknown) => {
     fallback(what)
@@ -63,6 +65,7 @@ export async function buildOutcomes(parts: OutcomeParts) {
   const outcomes = new Outcomes({
     book,
     learner,
+    graded,
     log: choices,
     wallMs,
     failed: failing('learning_failed', 'learning from an outcome failed'),

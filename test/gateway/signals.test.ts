@@ -143,3 +143,29 @@ test('nothing that was said is in metrics, nor in what the store keeps of signs'
   const page = await (await fetch(`${gateway.url}/metrics`)).text()
   assert.ok(!/xyzzy|quux/i.test(page))
 })
+
+const GROUP = { models: ['tidy', 'sloppy'], config: { model_groups: { auto: ['tidy', 'sloppy'] } } }
+/** One of two models writes JSON where JSON is asked for. */
+const byModel: Script = (response, asked) => (asked.body['model'] === 'tidy' ? says('{"fruits":["apple"]}') : says('Sure! Here is some JSON.'))(response, asked)
+
+test('nobody grades anything, and a group comes to send its turns to the model whose JSON can be read', { timeout: 120_000 }, async (t) => {
+  const gateway = await harness(t, { ...GROUP, usual: byModel })
+  const CONVERSATIONS = 200
+  const chosen: string[] = []
+  for (let at = 0; at < CONVERSATIONS; at++) {
+    const first = await gateway.json('/v1/responses', { model: 'auto', input: `List ${at} fruits as JSON`, ...FORMAT })
+    chosen.push(String(first.body['model']))
+    await gateway.json('/v1/responses', { model: 'auto', input: 'And as many vegetables', previous_response_id: first.body['id'] as string, ...FORMAT })
+  }
+  const late = chosen.slice(-50).filter((model) => model === 'tidy').length
+  assert.ok(late >= 40, `${late} of the last 50`)
+})
+
+test('an outcome takes the lesson of its answer back', LIMIT, async (t) => {
+  const gateway = await harness(t, { backends: 1 })
+  const first = await respond(gateway, QUESTION)
+  await goesOn(gateway, first, 'This is useless, it does not work at all.')
+  const said = await gateway.json('/homing/v1/outcomes', { response_id: first.body['id'] as string, score: 1 })
+  assert.equal(said.status, 200)
+  assert.equal(await metric(gateway, 'homing_implicit_lessons_withdrawn_total'), 1)
+})

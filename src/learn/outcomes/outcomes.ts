@@ -20,6 +20,7 @@ export type OutcomePorts = {
   /** What can still be known of an answer that left the book, or came to no book. */
   readonly stored: (tenant: string, id: string) => Promise<AnsweredTurn | null>
   readonly learner: Learner
+  readonly graded?: (tenant: string, id: string, score: number) => void
   readonly log: { outcome(answer: AnsweredTurn, grade: LoggedGrade): void } | null
   readonly wallMs: () => number
   /** Learning went wrong; the outcome is kept all the same. */
@@ -78,6 +79,7 @@ export class Outcomes {
     book.grade(tenant, id, grade)
     if (before !== undefined) this.#teach(answer, before.score, -1)
     this.#teach(answer, score, 1)
+    this.#ports.graded?.(tenant, id, score)
     this.#ports.log?.outcome(answer, grade)
     return { result: before === undefined ? 'accepted' : 'corrected', model }
   }
