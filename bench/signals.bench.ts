@@ -11,6 +11,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { seededRandom, type Random } from '../sim/random.ts'
+import { EstimateLevel } from '../src/learn/estimate-level.ts'
 import { EvidenceCarry } from '../src/learn/evidence-carry.ts'
 import { buildSignals } from '../src/compose/signals.ts'
 import { Fingerprinter } from '../src/fingerprint/fingerprinter.ts'
@@ -119,12 +120,13 @@ type Rule = (set: SignalSet, random: Random) => { readonly lesson: (evidence: Ev
 
 const learned: Rule = ({ priors }) => {
   const reliability = new SignalReliability({ priors })
+  const level = new EstimateLevel()
   const carry = new EvidenceCarry()
   return {
     lesson: (evidence, { model, subject }) => {
-      const { estimate, informativeness } = reliability.verdict(evidence)
+      const { estimate, weight } = level.worth(evidence.sought, reliability.verdict(evidence), reliability.share)
       reliability.add(evidence, null)
-      return { score: carry.score(`${model}\n${subject.topics[0]![0]}`, estimate, informativeness), weight: informativeness }
+      return { score: carry.score(`${model}\n${subject.topics[0]![0]}`, estimate, weight), weight }
     },
   }
 }
@@ -184,7 +186,7 @@ function cost(): void {
   const TURNS = 20_000
   const SESSIONS = 3000
   let nowMs = 0
-  const signals = buildSignals({ enabled: true, observe: () => {}, wallMs: () => nowMs, salt: 5 })
+  const signals = buildSignals({ enabled: true, observe: () => {}, wallMs: () => nowMs, salt: 5, failed: (error) => { throw error } })
   const said = (role: string, text: string): ConversationItem => ({ type: 'message', role, content: [{ type: role === 'user' ? 'input_text' : 'output_text', text }] })
   const cpuUs = (work: () => void): number => {
     const before = process.cpuUsage()
@@ -264,7 +266,7 @@ function learnerOf(set: SignalSet, rule: Rule | null, seed: number): Learner {
     expect: (tenant, models, subject) => expertise.expect(tenant, models, subject),
     observe: (lesson) => {
       const given = judge.lesson(shown(set, lesson.score === 1, random), lesson)
-      if (given !== null && given.weight > 0.001) expertise.observe({ ...lesson, ...given })
+      if (given !== null && given.weight > 0.01) expertise.observe({ ...lesson, ...given })
     },
   }
 }

@@ -105,6 +105,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     observe: (lesson) => specialisation.expertise.observe(lesson),
     wallMs,
     salt: randomInt(2 ** 32),
+    failed: (error) => {
+      fallback('signals_failed')
+      log.error({ err: error }, 'signs of an answer could not be learned from')
+    },
   })
 
   // fleet

@@ -23,12 +23,14 @@ export type SignalParts = {
   readonly wallMs: () => number
   /** Of sketches: differs from process to process. */
   readonly salt: number
+  /** Policy: degrade. A turn whose signs could not be read, or a lesson that could not be learned, is told here. */
+  readonly failed: (error: unknown) => void
 }
 
 export type ImplicitSignals = {
   readonly notice: (outcome: Outcome, turn: ResolvedTurn, answer: Answer) => void
-  /** An outcome was given for an answer: it counts instead of its signs. False where the answer is not known here (any more). */
-  readonly outcome: (tenant: string, id: string, score: number) => boolean
+  /** An outcome was given for an answer: it counts instead of its signs. */
+  readonly outcome: (tenant: string, id: string, score: number) => void
   /** What was concluded of an answer without being told; null while it waits and where it is not known. */
   readonly conclusion: (tenant: string, id: string) => Conclusion | null
   readonly counters: readonly TotalsCounter[]
@@ -46,11 +48,17 @@ const MOST_ANSWERS = 10_000
 const SWEEP_EVERY_MS = 5000
 
 export function buildSignals(parts: SignalParts): ImplicitSignals {
-  const { enabled, observe, wallMs, salt } = parts
+  const { enabled, observe, wallMs, salt, failed } = parts
   const lessons = new ImplicitLessons({ maxAnswers: MOST_ANSWERS, observe })
   let unchecked = 0
+  const guarded = (work: () => void): void => {
+    try {
+      work()
+    } catch (error) {
+      failed(error)
+    }
+  }
   const notice = (outcome: Outcome, turn: ResolvedTurn, answer: Answer): void => {
-    if (!enabled) return
     const { tenant, session, context, receivedAtMs } = turn
     const news = newsOf(context, salt)
     const question = lessons.followed(
@@ -67,13 +75,15 @@ export function buildSignals(parts: SignalParts): ImplicitSignals {
     if (signs.unchecked) unchecked++
     lessons.answered({
       tenant, sessionId: session.id, id: answer.id, model: outcome.model, subject: withoutEmbedding(turn.subject),
-      evidence: signs.evidence, mark: markOfAnswer(answer.output), contextItems: context.length, question, atMs: wallMs(),
+      evidence: signs.evidence, mark: status === 'cancelled' ? null : markOfAnswer(answer.output), contextItems: context.length, question, atMs: wallMs(),
     })
   }
-  const sweep = enabled ? setInterval(() => lessons.sweep(wallMs()), SWEEP_EVERY_MS).unref() : undefined
+  const sweep = enabled ? setInterval(() => guarded(() => lessons.sweep(wallMs())), SWEEP_EVERY_MS).unref() : undefined
   return {
-    notice,
-    outcome: (tenant, id, score) => lessons.outcome(tenant, id, score),
+    notice: (outcome, turn, answer) => {
+      if (enabled) guarded(() => notice(outcome, turn, answer))
+    },
+    outcome: (tenant, id, score) => guarded(() => void lessons.outcome(tenant, id, score)),
     conclusion: (tenant, id) => lessons.conclusion(tenant, id),
     counters: countersOf(lessons, () => unchecked),
     rates: () => lessons.reliabilities().map(({ tenant, signal, rates }) => ({ tenant, signal, ...rates })),

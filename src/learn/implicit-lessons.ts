@@ -9,13 +9,15 @@
  *                            signs are to be believed
  *
  * Score and weight: `estimate` is 1 for good and 0 for bad answers in the mean, and `informativeness` is how much of an outcome it is
- * worth: the precision of the estimate in units of an outcome's. The carry keeps scores within 0..1 (`evidence-carry.ts`).
+ * worth: the precision of the estimate in units of an outcome's. Only what varies teaches (`estimate-level.ts`), and the
+ * carry keeps scores within 0..1 (`evidence-carry.ts`).
  *
  * Every tenant has reliabilities of its own: what its clients do moves nobody else's. At most `MOST_TENANTS`, the longest silent leaves
  * first and is counted. Sums by model are bounded by the models that answered. No text is kept.
  */
 import type { Labelled } from '../model/fingerprint.ts'
 import type { Lesson } from '../model/quality.ts'
+import { EstimateLevel, type Worth } from './estimate-level.ts'
 import { EvidenceCarry } from './evidence-carry.ts'
 import { NOBODY_CAME, signsOfNextTurn } from './next-turn-signals.ts'
 import {
@@ -54,13 +56,15 @@ const PATIENCE_MS = 10 * 60_000
 const MOST_TENANTS = 500
 /** Two samples for each sign of each. */
 const MOST_SHOWN = 20
-/** A lesson of a thousandth of an outcome is not worth the call. */
-const LEAST_WEIGHT = 0.001
+/** A hundredth of an outcome is not worth the call, nor is it known that well. */
+const LEAST_WEIGHT = 0.01
+
+type Judge = { readonly reliability: SignalReliability; readonly level: EstimateLevel }
 
 export class ImplicitLessons {
   readonly #observe: (lesson: Lesson) => void
   readonly #pending: PendingAnswers
-  readonly #tenants = new Map<string, SignalReliability>()
+  readonly #tenants = new Map<string, Judge>()
   readonly #carry = new EvidenceCarry()
   readonly #settled: Record<SettledBy, number> = { next_turn: 0, no_next_turn: 0, client_left: 0, outcome: 0, size: 0 }
   readonly #found = new Float64Array(SIGNALS.length)
@@ -70,6 +74,7 @@ export class ImplicitLessons {
   #tenantsEvicted = 0
   /** Of tenants that left, so that counters never fall. */
   #patternsEvicted = 0
+  #setsRefused = 0
 
   constructor({ maxAnswers, observe, patienceMs = PATIENCE_MS }: ImplicitLessonsOptions) {
     this.#observe = observe
@@ -109,13 +114,14 @@ export class ImplicitLessons {
     if (answer.outcome !== null) return true
     answer.outcome = score
     if (answer.waiting !== null) return true
-    this.#reliabilityOf(tenant).correct(answer.evidence, score)
+    this.#judgeOf(tenant).reliability.correct(answer.evidence, score)
     const { lesson, conclusion } = answer
-    if (lesson === null || conclusion === null) return true
-    this.#observe({ ...lesson, weight: -lesson.weight })
-    this.#withdrawn++
     answer.lesson = null
-    answer.conclusion = { ...conclusion, settledBy: 'outcome', lesson: null }
+    if (conclusion !== null) answer.conclusion = { ...conclusion, settledBy: 'outcome', lesson: null }
+    if (lesson !== null) {
+      this.#withdrawn++
+      this.#observe({ ...lesson, weight: -lesson.weight })
+    }
     return true
   }
 
@@ -143,27 +149,30 @@ export class ImplicitLessons {
   }
 
   get evictions(): Readonly<Record<string, number>> {
-    let patterns = this.#patternsEvicted
-    for (const { evicted } of this.#tenants.values()) patterns += evicted
-    return { ...this.#pending.evictions, tenants: this.#tenantsEvicted, carries: this.#carry.evicted, patterns }
+    let [patterns, sets] = [this.#patternsEvicted, this.#setsRefused]
+    for (const { reliability, level } of this.#tenants.values()) {
+      patterns += reliability.evicted
+      sets += level.refused
+    }
+    return { ...this.#pending.evictions, tenants: this.#tenantsEvicted, carries: this.#carry.evicted, patterns, sets }
   }
 
   /** Of the tenants that were active last: metrics show no more. */
   reliabilities(): { readonly tenant: string; readonly signal: Signal; readonly rates: SignalRates }[] {
-    return [...this.#tenants].slice(-MOST_SHOWN).flatMap(([tenant, reliability]) =>
+    return [...this.#tenants].slice(-MOST_SHOWN).flatMap(([tenant, { reliability }]) =>
       SIGNALS.map((signal, sign) => ({ tenant, signal, rates: reliability.rates(sign) })),
     )
   }
 
   /** What was learned of signs; a few KB a tenant. Answers that wait are not kept: after a restart nobody asks for them. */
   snapshot(): Buffer {
-    const tenants = [...this.#tenants].map(([tenant, reliability]) => [tenant, reliability.state()])
+    const tenants = [...this.#tenants].map(([tenant, { reliability }]) => [tenant, reliability.state()])
     return Buffer.from(JSON.stringify({ version: 1, signals: SIGNALS, tenants }))
   }
 
   /** Throws, and changes nothing, where the bytes are of other signs or no snapshot at all. */
   restore(bytes: Uint8Array): void {
-    for (const [tenant, patterns] of readSnapshot(bytes)) this.#reliabilityOf(tenant).restore(patterns)
+    for (const [tenant, patterns] of readSnapshot(bytes)) this.#judgeOf(tenant).reliability.restore(patterns)
   }
 
   #settle(answer: BookedAnswer, reaction: Evidence, by: SettledBy): void {
@@ -173,18 +182,18 @@ export class ImplicitLessons {
     answer.evidence = both(turn.evidence, reaction)
     this.#count(answer.evidence)
     const { outcome, evidence } = answer
-    const reliability = this.#reliabilityOf(turn.tenant)
-    const { probability, estimate, informativeness } = reliability.verdict(evidence)
+    const { reliability, level } = this.#judgeOf(turn.tenant)
+    const verdict = reliability.verdict(evidence)
+    const lesson = outcome === null ? this.#teach(turn, level.worth(evidence.sought, verdict, reliability.share)) : null
     reliability.add(evidence, outcome)
     const settledBy = outcome === null ? by : 'outcome'
     this.#settled[settledBy]++
-    const lesson = outcome === null ? this.#teach(turn, estimate, informativeness) : null
     answer.lesson = lesson
     const told = lesson === null ? null : { score: lesson.score, weight: lesson.weight }
-    answer.conclusion = { model: turn.model, settledBy, found: foundSigns(evidence), probability, lesson: told }
+    answer.conclusion = { model: turn.model, settledBy, found: foundSigns(evidence), probability: verdict.probability, lesson: told }
   }
 
-  #teach(turn: AwaitedAnswer, estimate: number, weight: number): Lesson | null {
+  #teach(turn: AwaitedAnswer, { estimate, weight }: Worth): Lesson | null {
     const { tenant, model, subject, atMs } = turn
     if (subject === null || weight < LEAST_WEIGHT) return null
     const score = this.#carry.score(`${tenant}\n${model}\n${subject.topics[0]?.[0] ?? ''}`, estimate, weight)
@@ -198,17 +207,21 @@ export class ImplicitLessons {
     return lesson
   }
 
-  #reliabilityOf(tenant: string): SignalReliability {
-    const reliability = this.#tenants.get(tenant) ?? new SignalReliability({ priors: PRIOR_RATES })
+  #judgeOf(tenant: string): Judge {
+    const judge = this.#tenants.get(tenant) ?? {
+      reliability: new SignalReliability({ priors: PRIOR_RATES }),
+      level: new EstimateLevel(),
+    }
     this.#tenants.delete(tenant)
-    this.#tenants.set(tenant, reliability)
+    this.#tenants.set(tenant, judge)
     if (this.#tenants.size > MOST_TENANTS) {
-      const [oldest, { evicted }] = this.#tenants.entries().next().value!
+      const [oldest, { reliability, level }] = this.#tenants.entries().next().value!
       this.#tenants.delete(oldest)
       this.#tenantsEvicted++
-      this.#patternsEvicted += evicted
+      this.#patternsEvicted += reliability.evicted
+      this.#setsRefused += level.refused
     }
-    return reliability
+    return judge
   }
 
   #count({ sought, found }: Evidence): void {

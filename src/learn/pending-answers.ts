@@ -22,8 +22,8 @@ export type AwaitedAnswer = {
   /** Null where nothing read the turn: its signs are learned from, but teach nothing about the model. */
   readonly subject: Subject | null
   readonly evidence: Evidence
-  /** Of the answer, 0 where nothing can follow it. */
-  readonly mark: number
+  /** Of the answer, 0 where it says nothing; null: its client left, and nothing follows. */
+  readonly mark: number | null
   /** Items of the prompt. */
   readonly contextItems: number
   readonly question: QuestionSketch | null
@@ -111,7 +111,7 @@ export class PendingAnswers {
     if (oldest !== undefined) this.#evict(oldest)
     this.#ring[place] = answer
     this.#byId.set(keyOf(turn.tenant, turn.id), answer) // an engine that gives every answer the same id: the newest is meant
-    if (turn.mark === 0) {
+    if (turn.mark === null) {
       this.#options.settle(answer, 'client_left')
       return
     }
@@ -183,4 +183,4 @@ export class PendingAnswers {
 }
 
 const keyOf = (tenant: string, name: string): string => `${tenant}\n${name}`
-const placeOf = (tenant: string, sessionId: string, mark: number): string => `${tenant}\n${sessionId}\n${mark}`
+const placeOf = (tenant: string, sessionId: string, mark: number | null): string => `${tenant}\n${sessionId}\n${mark}`

@@ -14,7 +14,8 @@
  *
  * Kept: masses per pattern of signs, halved when they exceed `WINDOW` answers; the rarest pattern leaves beyond `MOST_PATTERNS`.
  * About 20 KB a tenant at most. Adding is O(1); learning costs O(patterns * signs * STEPS), below a millisecond, once in
- * `LEARN_EVERY` answers or more; a verdict is O(signs).
+ * `LEARN_EVERY` answers or more; a verdict is O(signs),
+ * and the first of a set of signs after learning O(2^signs), some 20 microseconds.
  */
 import type { Evidence, SignalRates } from './signals.ts'
 

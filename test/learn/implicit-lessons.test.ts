@@ -170,7 +170,7 @@ test('the question of a tool loop is the one that a person asked', () => {
 
 test('an answer that its client left is settled at once', () => {
   const { lessons, given, answered } = setUp()
-  answered('a1', { mark: 0, evidence: withSign(NO_EVIDENCE, 'abandoned', true) })
+  answered('a1', { mark: null, evidence: withSign(NO_EVIDENCE, 'abandoned', true) })
   assert.equal(given.length, 1)
   assert.equal(lessons.conclusion('t', 'a1')!.settledBy, 'client_left')
 })
@@ -192,6 +192,18 @@ test('what waits and what was concluded is bounded; what leaves is settled with 
   assert.equal(given.length, 15)
   assert.equal(lessons.conclusion('t', 'a1'), null)
   assert.equal(lessons.evictions['waiting'], 15)
+})
+
+test('an application that shows no signs moves no model: silence is not praise', () => {
+  const { lessons, given, answered } = setUp()
+  const quiet = withSign(withSign(NO_EVIDENCE, 'refusal', false), 'truncated', false)
+  for (let at = 1; at <= 3000; at++) {
+    answered(`a${at}`, { evidence: quiet, sessionId: `s${at}`, atMs: at })
+    lessons.sweep(at + 10 * MINUTE)
+  }
+  const moved = given.reduce((sum, { score, weight }) => sum + weight * (score - 0.7), 0)
+  assert.ok(Math.abs(moved) < 6, `${moved} outcomes`)
+  assert.ok(given.slice(-100).every(({ weight }) => weight < 0.02))
 })
 
 test('what clients of one tenant do moves the reliabilities of no other', () => {
