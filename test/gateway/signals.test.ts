@@ -1,14 +1,19 @@
 /** Signs that nobody sends, over HTTP: what clients do and what engines write becomes lessons for the model that answered. */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { startGateway } from '../../src/compose.ts'
+import { loadConfig } from '../../src/config.ts'
 import type { JsonObject } from '../../src/model/json.ts'
-import { EventStream, eventually, harness, type Harness } from './support/gateway.ts'
-import { calls, chunk, DONE, Gate, says, send, sseHead, usageChunk, type Script } from './support/scripted-upstream.ts'
+import { client, EventStream, eventually, harness, type Harness } from './support/gateway.ts'
+import { calls, chunk, DONE, Gate, says, ScriptedUpstream, send, sseHead, usageChunk, type Script } from './support/scripted-upstream.ts'
 
 const LIMIT = { timeout: 30_000 }
 
 /** The value of a sample of /metrics; 0 where it is not there. */
-async function metric(gateway: Harness, name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+async function metric(gateway: Pick<Harness, 'url'>, name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
   const page = await (await fetch(`${gateway.url}/metrics`)).text()
   const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`)
   const line = page.split('\n').find((row) => (row.startsWith(`${name}{`) || row.startsWith(`${name} `)) && wanted.every((label) => row.includes(label)))
@@ -168,4 +173,31 @@ test('an outcome takes the lesson of its answer back', LIMIT, async (t) => {
   const said = await gateway.json('/homing/v1/outcomes', { response_id: first.body['id'] as string, score: 1 })
   assert.equal(said.status, 200)
   assert.equal(await metric(gateway, 'homing_implicit_lessons_withdrawn_total'), 1)
+})
+
+test('how far signs are to be believed is known again after a restart', LIMIT, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'homing-signals-'))
+  const upstream = await ScriptedUpstream.start()
+  t.after(async () => {
+    await upstream.close()
+    rmSync(folder, { recursive: true })
+  })
+  const text = JSON.stringify({ listen: '127.0.0.1:0', store: { path: folder }, log: { level: 'silent' }, backends: [{ url: upstream.url }] })
+  const started = async () => {
+    const gateway = await startGateway(loadConfig({ text, env: {} }), { version: 'test' })
+    await gateway.fleet.firstProbeDone
+    return gateway
+  }
+  const complaints = { signal: 'complaint', on: 'bad' }
+  const before = await started()
+  const { json } = client(before.url)
+  for (let at = 0; at < 12; at++) {
+    const first = await json('/v1/responses', { model: 'm', input: `${QUESTION} Number ${at}` })
+    await json('/v1/responses', { model: 'm', input: 'This is useless, it does not work at all.', previous_response_id: first.body['id'] as string })
+    await json('/homing/v1/outcomes', { response_id: first.body['id'] as string, score: 0 })
+  }
+  await before.close(0)
+  const after = await started()
+  assert.ok((await metric(after, 'homing_signal_rate', complaints)) > 0.4, 'a prior of .12, and twelve of twelve')
+  await after.close(0)
 })
