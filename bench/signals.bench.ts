@@ -176,17 +176,47 @@ const RULES: readonly (readonly [string, Rule | null])[] = [
 /** Pools in which perfect labels gain less say nothing about learning: both sides of the quotient are noise. */
 const LEAST_HEADROOM = 0.02
 
+levels()
 cost()
 const data = join(projectRoot(), '..', 'shared', 'data')
 if (existsSync(join(data, 'mmlu-pro-topics-quarter.jsonl'))) learning()
 else say('The second part needs the outcomes of ../shared/data, which are not here: left out.')
+
+/** Two models that answer by turns: what their lessons say of each, beside what is true. */
+function levels(): void {
+  const TRUTH = [0.4, 0.9]
+  const set = SETS.find(({ truth }) => truth === GATEWAY)!
+  say('## What lessons say of a model\n')
+  say(`Mean score of the lessons, by their weight, of two models that are right in ${TRUTH.join(' and ')} of their answers; signs ${set.name}, mean of ${SEEDS} seeds, answers 2,000 to 8,000.\n`)
+  say('| | model right in .4 | model right in .9 |\n|---|---|---|')
+  for (const [name, rule] of RULES) {
+    if (rule === null) continue
+    const means = TRUTH.map(() => [] as number[])
+    for (let seed = 0; seed < SEEDS; seed++) {
+      const random = seededRandom(70 + seed)
+      const judge = rule(set, random)
+      const sums = TRUTH.map(() => ({ score: 0, weight: 0 }))
+      for (let answer = 0; answer < 8000; answer++) {
+        const model = answer % 2
+        const lesson: Lesson = { tenant: 't', model: String(model), subject: { topics: [['math', 1]], intent: ['ask', 1], inScope: 1, complexity: 0.5 }, score: 1, weight: 1, atMs: 0 }
+        const given = judge.lesson(shown(set, random() < TRUTH[model]!, random), lesson)
+        if (given === null || answer < 2000) continue
+        sums[model]!.score += given.weight * given.score
+        sums[model]!.weight += given.weight
+      }
+      sums.forEach(({ score, weight }, model) => means[model]!.push(score / weight))
+    }
+    say(`| ${name} | ${means.map((found) => two(mean(found))).join(' | ')} |`)
+  }
+  say('')
+}
 
 /** Processor time of all that a turn costs, beside the fingerprint's reading of the same words in the same run. */
 function cost(): void {
   const TURNS = 20_000
   const SESSIONS = 3000
   let nowMs = 0
-  const signals = buildSignals({ enabled: true, observe: () => {}, wallMs: () => nowMs, salt: 5, failed: (error) => { throw error } })
+  const signals = buildSignals({ enabled: true, observe: () => {}, compact: (subject) => subject, wallMs: () => nowMs, salt: 5, failed: (error) => { throw error } })
   const said = (role: string, text: string): ConversationItem => ({ type: 'message', role, content: [{ type: role === 'user' ? 'input_text' : 'output_text', text }] })
   const cpuUs = (work: () => void): number => {
     const before = process.cpuUsage()
@@ -229,7 +259,10 @@ function learning(): void {
   const matrix = outcomeMatrices(data).find(({ name }) => name === 'mmlu-pro')!
   const outcomes = Number(values.outcomes)
   const freezeAt = [outcomes / 4, outcomes]
-  const pools = [2, 4, 6].flatMap((size) => drawPools(matrix, size, Number(values.pools), null, LEAST_HEADROOM, seededRandom(size)))
+  const splits = Array.from({ length: Number(values.seeds) }, (_, seed) => splitOf(matrix, seededRandom(1000 + seed)))
+  const pools = [2, 4, 6].flatMap((size) =>
+    drawPools(matrix, splits, { size, count: Number(values.pools), within: null, least: LEAST_HEADROOM }, seededRandom(size)),
+  )
   say('## How far learning from signs alone gets\n')
   say(`Share of what perfect topic labels gain over the best single model, on held-out questions (mmlu-pro, crossed topics), and in brackets that gain in points, after ${freezeAt.join(' / ')} answers; ${pools.length} pools of 2, 4 and 6 models, ${values.seeds} seeds, one outcome or its signs per request and only of the model used.\n`)
   say(`| | ${TAUGHT.map(({ name }) => name).join(' | ')} |`)
@@ -241,7 +274,7 @@ function learning(): void {
       let perfect = 0
       for (const pool of pools) {
         for (let seed = 0; seed < Number(values.seeds); seed++) {
-          const run = follow(pool, splitOf(matrix, seededRandom(1000 + seed)), learnerOf(set, rule, seed), {
+          const run = follow(pool, splits[seed]!, learnerOf(set, rule, seed), {
             outcomes, freezeAt, subjects: 'crossed', flipped: 0, random: seededRandom(50 + seed),
           })
           perfect += run.perfectGain

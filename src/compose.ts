@@ -103,6 +103,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const signals = buildSignals({
     enabled: true,
     observe: (lesson) => specialisation.expertise.observe(lesson),
+    compact: (subject) => specialisation.expertise.compact(subject),
     wallMs,
     salt: randomInt(2 ** 32),
     failed: (error) => {

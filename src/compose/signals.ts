@@ -20,6 +20,8 @@ export type SignalParts = {
   /** `learning.implicit_signals`. */
   readonly enabled: boolean
   readonly observe: (lesson: Lesson) => void
+  /** What a lesson keeps of its subject, so that it can be taken back. */
+  readonly compact: (subject: Subject) => Subject
   readonly wallMs: () => number
   /** Of sketches: differs from process to process. */
   readonly salt: number
@@ -48,8 +50,8 @@ const MOST_ANSWERS = 10_000
 const SWEEP_EVERY_MS = 5000
 
 export function buildSignals(parts: SignalParts): ImplicitSignals {
-  const { enabled, observe, wallMs, salt, failed } = parts
-  const lessons = new ImplicitLessons({ maxAnswers: MOST_ANSWERS, observe })
+  const { enabled, observe, compact, wallMs, salt, failed } = parts
+  const lessons = new ImplicitLessons({ maxAnswers: MOST_ANSWERS, observe, compact })
   let unchecked = 0
   const guarded = (work: () => void): void => {
     try {
@@ -74,7 +76,7 @@ export function buildSignals(parts: SignalParts): ImplicitSignals {
     const signs = signsOfAnswer(turn, { status, cut: answer.cut, output: answer.output })
     if (signs.unchecked) unchecked++
     lessons.answered({
-      tenant, sessionId: session.id, id: answer.id, model: outcome.model, subject: withoutEmbedding(turn.subject),
+      tenant, sessionId: session.id, id: answer.id, model: outcome.model, subject: turn.subject ?? null,
       evidence: signs.evidence, mark: status === 'cancelled' ? null : markOfAnswer(answer.output), contextItems: context.length, question, atMs: wallMs(),
     })
   }
@@ -93,12 +95,6 @@ export function buildSignals(parts: SignalParts): ImplicitSignals {
     close: () => clearInterval(sweep),
   }
 }
-
-/** Lessons do not need it, and it is the larger half of what a waiting answer costs. */
-const withoutEmbedding = (subject: Subject | undefined): Subject | null =>
-  subject === undefined
-    ? null
-    : { topics: subject.topics, intent: subject.intent, inScope: subject.inScope, complexity: subject.complexity }
 
 function countersOf(lessons: ImplicitLessons, unchecked: () => number): readonly TotalsCounter[] {
   const byName = (name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): TotalsCounter => ({

@@ -16,7 +16,7 @@
  * first and is counted. Sums by model are bounded by the models that answered. No text is kept.
  */
 import type { Labelled } from '../model/fingerprint.ts'
-import type { Lesson } from '../model/quality.ts'
+import type { Lesson, Subject } from '../model/quality.ts'
 import { EstimateLevel, type Worth } from './estimate-level.ts'
 import { EvidenceCarry } from './evidence-carry.ts'
 import { NOBODY_CAME, signsOfNextTurn } from './next-turn-signals.ts'
@@ -35,6 +35,8 @@ import { both, foundSigns, NO_EVIDENCE, PRIOR_RATES, SIGNALS, withSign, type Evi
 export type ImplicitLessonsOptions = {
   readonly maxAnswers: number
   readonly observe: (lesson: Lesson) => void
+  /** What a lesson keeps of its subject; left out: all. */
+  readonly compact?: (subject: Subject) => Subject
   readonly patienceMs?: number
 }
 
@@ -63,6 +65,7 @@ type Judge = { readonly reliability: SignalReliability; readonly level: Estimate
 
 export class ImplicitLessons {
   readonly #observe: (lesson: Lesson) => void
+  readonly #compact: (subject: Subject) => Subject
   readonly #pending: PendingAnswers
   readonly #tenants = new Map<string, Judge>()
   readonly #carry = new EvidenceCarry()
@@ -76,8 +79,9 @@ export class ImplicitLessons {
   #patternsEvicted = 0
   #setsRefused = 0
 
-  constructor({ maxAnswers, observe, patienceMs = PATIENCE_MS }: ImplicitLessonsOptions) {
+  constructor({ maxAnswers, observe, compact = (subject) => subject, patienceMs = PATIENCE_MS }: ImplicitLessonsOptions) {
     this.#observe = observe
+    this.#compact = compact
     this.#pending = new PendingAnswers({
       maxAnswers,
       patienceMs,
@@ -202,7 +206,7 @@ export class ImplicitLessons {
     sums.lessons++
     sums.good += weight * score
     sums.bad += weight * (1 - score)
-    const lesson = { tenant, model, subject, score, weight, atMs }
+    const lesson = { tenant, model, subject: this.#compact(subject), score, weight, atMs }
     this.#observe(lesson)
     return lesson
   }

@@ -7,7 +7,7 @@
  *   by id        by (tenant, id): outcomes and receipts find an answer here, waiting or concluded
  *
  * At most `maxAnswers`, waiting and concluded together; the oldest leaves first, settled with what is known where it still waited, and
- * counted. An answer costs some 2 KB: its subject, and a sketch while it waits. O(1) a turn.
+ * counted. While it waits an answer costs some 3 KB, its subject with an embedding and a sketch, then 1 KB. O(1) a turn.
  */
 import type { Lesson, Subject } from '../model/quality.ts'
 import type { News } from './next-turn-signals.ts'
