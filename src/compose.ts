@@ -101,7 +101,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   const store = await openStore(config, wallMs)
   const signals = buildSignals({
-    enabled: true,
+    enabled: config.learning.implicitSignals,
     observe: (lesson) => specialisation.expertise.observe(lesson),
     compact: (subject) => specialisation.expertise.compact(subject),
     wallMs,
@@ -230,7 +230,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     models: [...new Set(config.modelGroups.flatMap(({ models }) => models))],
     topics: fingerprints.topics,
   })
-  addOperatorRoutes(router, { limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs })
+  addOperatorRoutes(router, {
+    limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs,
+    learnedFrom: (tenant, id) => ({ outcomes: outcomes.book.gradesOf(tenant, id), signs: signals.conclusion(tenant, id) }),
+  })
 
   registry.onChange(({ kind, backend }) => {
     if (kind === 'removed') servedCentres.forget(backend.index)

@@ -50,6 +50,7 @@ export function explanation(receipt: JsonObject): string {
     ...preparedLine(object(receipt['prepared'])),
     ...cacheLines(object(receipt['cache'])),
     ...forecastLine(object(receipt['forecast'])),
+    ...learnedLines(object(receipt['learned'])),
     `  answer     ${tokens(receipt['output_tokens'])} tokens, first after ${milliseconds(receipt['ttft_ms'])}, ` +
       `all after ${milliseconds(receipt['total_ms'])}`,
     `  decided    in ${decided}, after waiting ${milliseconds(receipt['queued_ms'])}`,
@@ -85,6 +86,17 @@ function groupLines(group: JsonObject, chosen: string): readonly string[] {
     return `             ${text(model['model'])}: quality ${expected} from ${number(model['observations'], 0)} outcomes, taken as ${number(model['drawn'], 3)}; ${seconds}`
   })
   return [`  model      ${chosen} of group ${text(group['name'])}${before}`, ...models]
+}
+
+/** What was said of the answer, and what its signs were taken to mean. */
+function learnedLines(learned: JsonObject): readonly string[] {
+  const said = objects(learned['outcomes']).map((grade) => `  graded     ${number(grade['score'], 2)} by ${text(grade['source'])}`)
+  const signs = object(learned['signs'])
+  if (typeof signs['probability'] !== 'number') return said
+  const found = Array.isArray(signs['found']) ? signs['found'].map(text).join(', ') : ''
+  const lesson = object(signs['lesson'])
+  const taught = typeof lesson['weight'] === 'number' ? `; taught ${number(lesson['score'], 2)} with weight ${number(lesson['weight'], 2)}` : '; taught nothing'
+  return [...said, `  signs      ${found === '' ? 'none' : found}: good with a probability of ${(100 * signs['probability']).toFixed(0)} %${taught}`]
 }
 
 function preparedLine(prepared: JsonObject): readonly string[] {

@@ -26,11 +26,13 @@ export type OperatorParts = {
   readonly receipts: ReceiptBook
   readonly store: ResponseStore
   readonly affinity: AffinityRouter
+  /** What was said and concluded of an answer. */
+  readonly learnedFrom: (tenant: string, id: string) => object
   readonly nowMs: () => number
 }
 
 export function addOperatorRoutes(router: Router<Handler>, parts: OperatorParts): void {
-  const { limits, connections, receipts, store, affinity, nowMs } = parts
+  const { limits, connections, receipts, store, affinity, learnedFrom, nowMs } = parts
   const { registry, others, ledger, engineLoad, metricsProbe, load } = parts.fleet
   const { index, pressure, cacheReports, survivalOf, forecastOf } = parts.cache
   const { eventsWatch } = parts.kvEvents
@@ -82,7 +84,8 @@ export function addOperatorRoutes(router: Router<Handler>, parts: OperatorParts)
     },
     receipt: async (tenant, id) => {
       const receipt = receipts.get(tenant, id) ?? (await store.getResponse(tenant, id))?.receipt ?? null
-      return receipt === null ? null : { ...receipt, forecast: forecastOf(conversationKey(tenant, receipt.session.id)) }
+      if (receipt === null) return null
+      return { ...receipt, forecast: forecastOf(conversationKey(tenant, receipt.session.id)), learned: learnedFrom(tenant, id) }
     },
     affinity: (turn) => affinity.scoresOf(turn),
     fingerprint: (turn) => affinity.fingerprintOf(turn),

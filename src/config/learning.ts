@@ -17,6 +17,8 @@ export type LearningConfig = {
   readonly exploration: number | null
   /** Outcomes of one tenant teach about answers to all. */
   readonly shareBetweenTenants: boolean
+  /** Signs that nobody sends (a complaint, invalid JSON) teach too, as far as they have proved right. */
+  readonly implicitSignals: boolean
 }
 
 export type ChoiceLogConfig = {
@@ -45,7 +47,7 @@ export const LEARNING_DEFAULTS = {
   halfLifeMs: 30 * DAY_MS,
 } as const
 
-const KEYS = ['outcomes_per_minute', 'answers', 'log', 'half_life', 'exploration', 'share_between_tenants']
+const KEYS = ['outcomes_per_minute', 'answers', 'log', 'half_life', 'exploration', 'share_between_tenants', 'implicit_signals']
 
 /** `storePath` null: with a store in memory nothing is logged unless a folder is named. */
 export function readLearning(value: unknown, place: Place, folder: string, storePath: string | null): LearningConfig {
@@ -56,6 +58,7 @@ export function readLearning(value: unknown, place: Place, folder: string, store
     halfLifeMs: section.read<number | null>('half_life', orNone(halfLife), LEARNING_DEFAULTS.halfLifeMs),
     exploration: section.read<number | null>('exploration', orNone(share), null),
     shareBetweenTenants: section.read('share_between_tenants', truth, false),
+    implicitSignals: section.read('implicit_signals', truth, true),
     log: readLog(section.raw('log') ?? true, place.at('log'), folder, storePath),
   }
 }

@@ -80,7 +80,7 @@ log: { level: warn }
     shutdownGraceMs: 0,
     log: { level: 'warn' },
     fingerprint: { deadlineMs: 5, conversations: 20_000, topics: NO_OWN, intents: NO_OWN, embeddings: null },
-    learning: { outcomesPerMinute: 60_000, answers: 100_000, halfLifeMs: 30 * 86_400_000, exploration: null, shareBetweenTenants: false, log: { path: '/etc/homing/homing-data/choices', maxBytes: 64 * 2 ** 20 } },
+    learning: { outcomesPerMinute: 60_000, answers: 100_000, halfLifeMs: 30 * 86_400_000, exploration: null, shareBetweenTenants: false, implicitSignals: true, log: { path: '/etc/homing/homing-data/choices', maxBytes: 64 * 2 ** 20 } },
   })
 })
 
@@ -132,7 +132,7 @@ test('choices are logged beside the store unless they are switched off or put el
   assert.equal(read('store: memory').log, null)
   assert.deepEqual(read('store: memory\nlearning: { log: choices }').log, { path: '/etc/homing/choices', maxBytes: 64 * 2 ** 20 })
   assert.deepEqual(read('store: data\nlearning: { log: { max_bytes: 1MiB }, answers: 5, outcomes_per_minute: none }'), {
-    outcomesPerMinute: null, answers: 5, halfLifeMs: 30 * 86_400_000, exploration: null, shareBetweenTenants: false, log: { ...beside, maxBytes: 2 ** 20 },
+    outcomesPerMinute: null, answers: 5, halfLifeMs: 30 * 86_400_000, exploration: null, shareBetweenTenants: false, implicitSignals: true, log: { ...beside, maxBytes: 2 ** 20 },
   })
 })
 
