@@ -192,7 +192,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const { expertise } = specialisation
   const snapshotParts: SnapshotPart[] = [
     signals.snapshot,
-    { name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) },
+    outcomes.dated({ name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
   ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
@@ -262,6 +262,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     closing: () => closing,
   })
   await snapshots.start()
+  outcomes.catchUp()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(config.listen.port, config.listen.host, () => resolve())

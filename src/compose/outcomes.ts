@@ -20,6 +20,7 @@ import type { Subject } from '../model/quality.ts'
 import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import { outcomeCounters } from '../outcome-totals.ts'
+import type { SnapshotPart } from '../snapshots.ts'
 
 export type OutcomeParts = {
   readonly config: Pick<Config, 'learning' | 'store' | 'tenants'>
@@ -70,10 +71,12 @@ export async function buildOutcomes(parts: OutcomeParts) {
     wallMs,
     failed: failing('learning_failed', 'learning from an outcome failed'),
     stored: async (tenant, id) => {
+      if (!id.startsWith(STORED_IDS)) return null
       const receipt = (await store.getResponse(tenant, id))?.receipt ?? null
       return receipt === null || !gradable(receipt) ? null : answerOf(tenant, receipt, receipt.fingerprint, choiceOf(receipt))
     },
   })
+  let learnedUntilMs = -Infinity
   const known = new Set(tenants.length === 0 ? [OPEN_TENANT] : tenants.map(({ id }) => id))
   return {
     book,
@@ -86,6 +89,17 @@ export async function buildOutcomes(parts: OutcomeParts) {
       book.put(answer)
       choices?.choice(answer)
     },
+    /** The snapshot of what learns, dated. */
+    dated: (part: SnapshotPart): SnapshotPart => ({
+      ...part,
+      save: () => Buffer.concat([stampOf(wallMs()), part.save()]),
+      restore: (bytes) => {
+        part.restore(bytes.subarray(STAMP_BYTES))
+        learnedUntilMs = Buffer.from(bytes.buffer, bytes.byteOffset, STAMP_BYTES).readDoubleLE()
+      },
+    }),
+    /** Once snapshots are restored: outcomes that are in none are learned again, so a kill loses none that the book knows. */
+    catchUp: (): void => outcomes.relearn(learnedUntilMs),
     addRoutes: (router: Router<Handler>): void =>
       outcomeRoutes(router, {
         say: ({ tenant, id, score, source }) => outcomes.say(tenant, { id, score, source }),
@@ -110,6 +124,15 @@ export async function buildOutcomes(parts: OutcomeParts) {
       logFiles?.flushSync()
     },
   }
+}
+
+/** What responses are called; nothing else is stored. */
+const STORED_IDS = 'resp_'
+const STAMP_BYTES = 8
+function stampOf(ms: number): Buffer {
+  const stamp = Buffer.alloc(STAMP_BYTES)
+  stamp.writeDoubleLE(ms)
+  return stamp
 }
 
 /** Something of a model was seen; a backend that broke off says nothing of it. */

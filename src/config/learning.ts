@@ -39,9 +39,9 @@ const halfLife: Reader<number> = (value, at) => {
 export const LEARNING_DEFAULTS = {
   /** A thousand a second, each some 20 microseconds: a few per cent of a core. */
   outcomesPerMinute: 60_000,
-  /** 35 to 60 MB. */
+  /** 40 to 60 MB. */
   answers: 100_000,
-  /** Of a log of some 450 bytes a line, 150,000 lines. */
+  /** Of a log of some 600 bytes a line, 110,000 lines. */
   logBytes: 64 * 2 ** 20,
   /** Models are replaced within months; a sudden change is noticed by itself. */
   halfLifeMs: 30 * DAY_MS,

@@ -240,6 +240,28 @@ test('a group learns from outcomes, and its log of choices can be evaluated', LI
   assert.ok(!lines.includes('Python') && !lines.includes('None'), 'no text is logged')
 })
 
+test('logged propensities are the frequencies with which models are chosen', LIMIT, async (t) => {
+  const log = mkdtempSync(join(tmpdir(), 'homing-choices-'))
+  t.after(() => rmSync(log, { recursive: true }))
+  const models = { coder: { specialises_in: { coding: 0.66 } }, general: { specialises_in: { coding: 0.55 } } }
+  const gateway = await harness(t, { models: ['coder', 'general', 'third'], config: { model_groups: { auto: ['coder', 'general', 'third'] }, models, learning: { log } } })
+  const turns = 400
+  for (let batch = 0; batch < turns; batch += 4) {
+    await Promise.all([0, 1, 2, 3].map((n) => gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: `${batch + n}: ${QUESTION}` }] })))
+  }
+  type Line = { model: string; drawn: boolean; considered: { model: string; propensity: number }[] }
+  const lines = (): Line[] => readdirSync(log).flatMap((name) => readFileSync(join(log, name), 'utf8').trimEnd().split('\n')).map((line) => JSON.parse(line) as Line)
+  await eventually(() => readdirSync(log).length > 0 && lines().length === turns)
+  for (const name of ['coder', 'general', 'third']) {
+    const chosen = lines().filter(({ model }) => model === name).length
+    const propensities = lines().map(({ considered }) => considered.find(({ model }) => model === name)!.propensity)
+    const expected = propensities.reduce((sum, propensity) => sum + propensity, 0)
+    const deviation = Math.sqrt(propensities.reduce((sum, propensity) => sum + propensity * (1 - propensity), 0))
+    assert.ok(Math.abs(chosen - expected) < 4.5 * deviation, `${name} was chosen ${chosen} times of ${turns}, expected ${expected.toFixed(1)} +- ${deviation.toFixed(1)}`)
+  }
+  assert.ok(lines().every(({ drawn }) => drawn))
+})
+
 async function served(t: TestContext): Promise<{ start(): Promise<{ api: ReturnType<typeof client>; kill(signal: NodeJS.Signals): Promise<void> }>; folder: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'homing-outcomes-'))
   let n = 0
@@ -290,6 +312,8 @@ test('after a restart, and after a kill, answers of before are graded, and what 
   for (let before = -1; before !== segments(); await new Promise((resolve) => setTimeout(resolve, 60))) before = segments()
   await second.kill('SIGKILL')
   const third = await start()
+  const believed = (await third.api.json('/homing/v1/expertise?model=m')).body['data'] as JsonObject[]
+  assert.deepEqual(believed.filter(({ topic }) => topic === null).map(({ observations }) => observations), [2], 'what was learned before the kill')
   assert.equal((await third.api.json(OUTCOMES, { response_id: late, score: 0 })).body['result'], 'duplicate')
   assert.equal((await third.api.json(OUTCOMES, { response_id: unsaved, score: 1 })).body['result'], 'accepted')
   assert.equal((await third.api.json(OUTCOMES, { response_id: stored, score: 1 })).body['result'], 'accepted')

@@ -159,7 +159,11 @@ test('what was graded since a moment is told with its answer: a learner restored
   book.grade('acme', 'a', { source: 'user', score: 1, atMs: 100 })
   book.grade('acme', 'b', { source: 'user', score: 0, atMs: 200 })
   book.grade('acme', 'b', { source: 'user', score: 0.5, atMs: 300 })
-  assert.deepEqual([...book.gradedSince(100)].map(({ answer: { id }, grade }) => [id, grade.score]), [['b', 0.5]])
+  const since = (ms: number): unknown => [...book.gradedSince(ms)].map(({ answer: { id }, grade, instead }) => [id, grade.score, instead])
+  assert.deepEqual(since(99), [['a', 1, undefined], ['b', 0.5, undefined]])
+  assert.deepEqual(since(100), [['b', 0.5, undefined]], 'both of its grades are news')
+  assert.deepEqual(since(200), [['b', 0.5, 0]], 'the first was learned and gives way')
+  assert.deepEqual(since(300), [])
 })
 
 test('an id longer than any API has cannot be graded, and is counted', async () => {

@@ -9,8 +9,8 @@
  *     grade      tenant, id, source, score, time
  *     forgotten  tenant, id
  *
- * Probabilities are u16 of 65,535, expectations 32-bit floats. An answer of 6 topics is about 120
- * bytes, 22 more for each model considered; writing it takes as long as JSON of it would, 2 to 5 us. Reading stops at the first record that is not whole.
+ * Probabilities are u16 of 65,535, expectations 32-bit floats. An answer of 18 topics is 170 bytes, 22 more for each
+ * model considered; writing it takes as long as JSON of it would. Reading stops at the first record that is not whole.
  */
 import { crc32 } from 'node:zlib'
 import type { ConsideredRecord, AnsweredTurn } from '../../model/choice.ts'
@@ -34,7 +34,13 @@ const HEAD_BYTES = 8
 /** An id, a source, 255 topics and kinds each, and 64 models are 4 KB: no record is longer. */
 const LONGEST_RECORD = 5 * 1024
 
-export type Grade = { readonly source: string; readonly score: number; readonly atMs: number }
+export type Grade = {
+  readonly source: string
+  readonly score: number
+  readonly atMs: number
+  /** What the same source said before. */
+  readonly previous?: Grade
+}
 export type Found =
   | { readonly kind: 'answer'; readonly tenant: string; readonly id: string; readonly offset: number; readonly atMs: number }
   | { readonly kind: 'grade'; readonly tenant: string; readonly id: string; readonly grade: Grade }

@@ -4,7 +4,7 @@
  *   {"kind":"choice", ...}    one per turn that named a group, when it was answered
  *   {"kind":"outcome", ...}   one per grade of such a turn; holds its choice too, so it can be used when that line is gone
  *
- * No text, no embedding. Files of an eighth of the bound, the oldest leaves. About 450 bytes and 3 us a line with three models.
+ * No text, no embedding. Files of an eighth of the bound, the oldest leaves. About 600 bytes and 6 us a line with three models.
  */
 import type { AnsweredTurn, ChoiceRecord } from '../../model/choice.ts'
 

@@ -58,6 +58,14 @@ export class Outcomes {
     return verdict
   }
 
+  /** Teaches again what was said since. */
+  relearn(sinceMs: number): void {
+    for (const { answer, grade, instead } of this.#ports.book.gradedSince(sinceMs)) {
+      if (instead !== undefined) this.#teach(answer, instead, -1)
+      this.#teach(answer, grade.score, 1)
+    }
+  }
+
   count(source: string, result: OutcomeResult, by = 1): void {
     const named: SourceClass = source === 'user' || source === 'grader' ? source : 'other'
     const key = `${named} ${result}`
