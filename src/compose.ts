@@ -36,6 +36,7 @@ import { OPEN_TENANT, Tenants } from './http/tenants.ts'
 import { IdleQueue } from './idle-queue.ts'
 import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
+import { Expectations } from './learn/expectations.ts'
 import { LatencyModel } from './learn/latency.ts'
 import { OutputLength } from './learn/output-length.ts'
 import { ServedCentres } from './learn/served-centres.ts'
@@ -79,12 +80,18 @@ export async function startGateway(config: Config, options: { readonly version: 
     told: (about, what) => log.info(about, what),
     warn: (error) => log.warn({ err: error }, 'no embedding came from the embeddings model'),
   })
+  const expectations = new Expectations({
+    wallMs,
+    random: Math.random,
+    returns: (kind) => pressure.gaps.expectedReturnMs(kind, 0) !== null,
+  })
   const fingerprints = buildFingerprints(config.fingerprint, {
     modelPath: fingerprintAssetPath(),
     placedByContent: (model) => specialisation.isGroup(model),
     remote: embeddings?.remote ?? null,
     whenIdle: idle.run,
     nowMs,
+    expectations,
     observe: (microseconds, partial) => metrics.fingerprint(microseconds / 1e6, partial),
     failed: (error) => {
       fallback('fingerprint_failed')
@@ -160,7 +167,12 @@ export async function startGateway(config: Config, options: { readonly version: 
   const receipts = new ReceiptBook(config.memory.receipts)
   const outcomes = await buildOutcomes({
     config, store, nowMs, wallMs, log, fallback,
-    learner: specialisation.expertise,
+    learner: {
+      observe: (lesson) => {
+        specialisation.expertise.observe(lesson)
+        expectations.observe(lesson)
+      },
+    },
     compact: (subject) => specialisation.expertise.compact(subject),
     choiceOf: specialisation.choiceOf,
     graded: signals.outcome,
@@ -170,7 +182,8 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   const metrics = new Metrics(
     gaugesOf({
-      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, signals, scheduler, store, receipts, outcomes, latency, outputLength, tenantLimits,
+      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, signals, scheduler, store, receipts, outcomes, latency, outputLength,
+      expectations, tenantLimits,
       prewarming: () => prewarming,
     }),
   )
@@ -192,13 +205,15 @@ export async function startGateway(config: Config, options: { readonly version: 
   const { expertise } = specialisation
   const snapshotParts: SnapshotPart[] = [
     signals.snapshot,
+    ...fingerprints.snapshots,
+    ...expectations.snapshots,
     outcomes.dated({ name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
   ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
   const stages = buildStages({
     config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
-    fingerprints, specialisation, servedCentres, idle, signals, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
+    fingerprints, specialisation, servedCentres, expectations, idle, signals, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
   // http

@@ -61,6 +61,13 @@ export type Gauges = {
     ttft: PredictionError
     step: PredictionError | null
   }[]
+  /** How wrong each way to expect a quantity of a turn was lately, and how many outcomes stayed below the 90th percentile. */
+  readonly expectations: () => readonly {
+    quantity: string
+    predictor: string
+    error: number
+    belowP90: number | null
+  }[]
   /** Of backends whose engines publish KV events. */
   readonly kvEvents: () => readonly {
     backend: string
@@ -203,6 +210,17 @@ export class Metrics {
       })
     predictionError('homing_ttft_prediction_error_ratio', 'Relative error of predicted times to first token.', 'ttft')
     predictionError('homing_step_prediction_error_ratio', 'Relative error of predicted times per output token.', 'step')
+    this.#gauge(
+      'homing_expectation_error',
+      'Error of what is expected of turns: mean absolute logarithm, or mean square of a probability.',
+      ['quantity', 'predictor'],
+      (gauge) => {
+        for (const { quantity, predictor, error } of gauges.expectations()) gauge.set({ quantity, predictor }, error)
+      },
+    )
+    this.#gauge('homing_expectation_below_p90', 'Share of outcomes below the expected 90th percentile.', ['quantity'], (gauge) => {
+      for (const { quantity, belowP90 } of gauges.expectations()) if (belowP90 !== null) gauge.set({ quantity }, belowP90)
+    })
     this.#gauge('homing_kv_events_state', 'State of a stream of KV events: 1 for the one it is in.', ['backend', 'state'], (gauge) => {
       for (const { backend, state } of gauges.kvEvents()) gauge.set({ backend, state }, 1)
     })

@@ -4,7 +4,7 @@
  *
  *   "HOMINGST" | u32 version | SHA-256 of the content | content (the part's own; it versions itself)
  *
- * Off the hot path: one part a turn of the event loop, so a part that takes longer than some milliseconds to write splits
+ * Off the hot path: one part at a time with a rest between two, so a part that takes longer than some milliseconds to write splits
  * itself into several. Unchanged content is not written again. A snapshot that cannot be read, for whatever reason, never
  * refuses the start: it is kept aside under `NAME.unread`, counted (`unread`), and the part begins anew.
  */
@@ -25,8 +25,6 @@ export type SnapshotPorts = {
     saveState(name: string, bytes: Uint8Array): Promise<void>
     loadState(name: string): Promise<Uint8Array | null>
   }
-  /** Lets other work go first. */
-  readonly pause: () => Promise<void>
   readonly failed: (what: 'snapshot_unread' | 'snapshot_unwritten', part: string, error: unknown) => void
 }
 
@@ -69,19 +67,18 @@ export class Snapshots {
         this.#ports.failed('snapshot_unread', part.name, error)
         if (bytes !== null) await this.#setAside(part.name, bytes)
       }
-      await this.#ports.pause()
     }
   }
 
-  /** One at a time: what is asked for during a write is written by one that follows it. Never rejects. */
-  async write(): Promise<void> {
+  /** Rests after each part. One at a time: what is asked for meanwhile is written by one that follows. Never rejects. */
+  async write(rest: () => Promise<void>): Promise<void> {
     while (this.#writing !== null) await this.#writing
-    this.#writing = this.#writeAll()
+    this.#writing = this.#writeAll(rest)
     await this.#writing
     this.#writing = null
   }
 
-  async #writeAll(): Promise<void> {
+  async #writeAll(rest: () => Promise<void>): Promise<void> {
     for (const part of this.#parts) {
       if (part.changed?.() === false && !this.#owed.has(part.name)) continue
       try {
@@ -98,7 +95,7 @@ export class Snapshots {
         this.counts.unwritten++
         this.#ports.failed('snapshot_unwritten', part.name, error)
       }
-      await this.#ports.pause()
+      await rest()
     }
   }
 

@@ -3,11 +3,12 @@
  * cannot be fingerprinted goes on without, which is counted; a late one goes on with what was read.
  */
 import type { FingerprintConfig } from '../config.ts'
-import { FingerprintCache } from '../fingerprint/fingerprint-cache.ts'
+import { FingerprintCache, type FingerprintSnapshot, type TurnReading } from '../fingerprint/fingerprint-cache.ts'
 import { loadFingerprintModel } from '../fingerprint/fingerprint-model.ts'
 import { Fingerprinter } from '../fingerprint/fingerprinter.ts'
 import type { RemoteEmbeddings } from '../fingerprint/remote-embeddings.ts'
 import { Taxonomy } from '../fingerprint/taxonomy.ts'
+import type { Asked, Expectations, Expected } from '../learn/expectations.ts'
 import { HomingError } from '../model/error.ts'
 import type { FingerprintNote, SemanticFingerprint } from '../model/fingerprint.ts'
 import type { Subject } from '../model/quality.ts'
@@ -26,6 +27,7 @@ export type Fingerprints = {
   readonly counts: () => Readonly<Record<string, number>>
   /** Conversations that hold a remote embedding. */
   readonly embeddings: () => { readonly size: number; readonly evicted: number }
+  readonly snapshots: readonly FingerprintSnapshot[]
 }
 
 export type FingerprintParts = {
@@ -33,6 +35,7 @@ export type FingerprintParts = {
   /** Turns whose placement waits to be read, however long: the choice of their model depends on it. */
   readonly placedByContent: (model: string) => boolean
   readonly nowMs: () => number
+  readonly expectations: Expectations
   /** Microseconds of each; counted as a fallback where `failed`. */
   readonly observe: (microseconds: number, partial: boolean) => void
   readonly failed: (error: unknown) => void
@@ -57,7 +60,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
   if (config === null) {
     const look = (): Promise<never> =>
       Promise.reject(new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED }))
-    return { add: (turn) => turn, look, glance: (turn) => turn, topics: [], size: () => 0, counts: () => ({}), embeddings }
+    return { add: (turn) => turn, look, glance: (turn) => turn, topics: [], size: () => 0, counts: () => ({}), embeddings, snapshots: [] }
   }
   const model = loadFingerprintModel(ports.modelPath)
   const { topics, intents } = config
@@ -78,25 +81,30 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
       try {
         if (shortOnly && !ports.placedByContent(turn.model) && cache.isLong(keyOf(turn), turn.context, SHORT_CHARACTERS)) return turn
         const found = cache.update(keyOf(turn), turn.context)
+        const asked = found === null ? null : askedOf(turn, found)
+        const expected = asked === null ? null : ports.expectations.expect(asked)
+        if (asked !== null) ports.expectations.arrived(asked, turn.receivedAtMs)
         const microseconds = Math.round(1000 * (ports.nowMs() - started))
         ports.observe(microseconds, found?.partial ?? false)
         // nothing on a turn's way reads it, so the turn goes first
         if (remote !== null) ports.whenIdle(() => void remote.follow(keyOf(turn), turn.context).catch(ports.failed))
-        return found === null ? turn : { ...turn, fingerprint: noteOf(found, microseconds), subject: subjectOf(found) }
+        if (found === null || expected === null) return turn
+        return { ...turn, fingerprint: noteOf(found, expected, microseconds), subject: subjectOf(found) }
       } catch (error) {
         ports.failed(error)
         return turn
       }
     },
     look: async (turn) => {
-      const found = cache.update(keyOf(turn), turn.context, false)
+      const found = cache.look(keyOf(turn), turn.context)
       if (found === null) throw new HomingError('invalid_value', { param: 'input', why: 'holds nothing that was said' })
+      const told = { ...found, ...ports.expectations.expect(askedOf(turn, found)) }
       const embedding = (await remote?.read(keyOf(turn), turn.context)) ?? null
-      return embedding === null ? found : { ...found, embedding, embeddingModel: remote!.model }
+      return embedding === null ? told : { ...told, embedding, embeddingModel: remote!.model }
     },
     glance: (turn) => {
       try {
-        const found = cache.update(keyOf(turn), turn.context, false)
+        const found = cache.look(keyOf(turn), turn.context)
         return found === null ? turn : { ...turn, subject: subjectOf(found) }
       } catch (error) {
         ports.failed(error)
@@ -107,6 +115,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
     size: () => cache.size,
     counts: () => cache.counts,
     embeddings,
+    snapshots: cache.snapshots,
   }
 }
 
@@ -118,20 +127,35 @@ function taxonomyOf(directory: string, kind: Taxonomy['kind'], table: string): T
 
 const keyOf = (turn: ResolvedTurn): string => `${turn.tenant}\n${turn.session.id}`
 
-const noteOf = (found: SemanticFingerprint, microseconds: number): FingerprintNote => ({
+const askedOf = (turn: ResolvedTurn, found: TurnReading): Asked => ({
+  tenant: turn.tenant,
+  sessionId: turn.session.id,
+  model: turn.model,
+  topic: found.topics[0]?.[0] ?? '',
+  intent: found.intent[0],
+  embedding: found.embedding,
+  complexity: found.complexity,
+  expectedOutputTokens: found.expectedOutputTokens,
+  expectedOutputTokensP90: found.expectedOutputTokensP90,
+  expectedRemainingTurns: found.expectedRemainingTurns,
+})
+
+const noteOf = (found: TurnReading, expected: Expected, microseconds: number): FingerprintNote => ({
   topics: found.topics.slice(0, KEPT_TOPICS).map(([name, probability]) => [name, rounded(probability)] as const),
   intent: [found.intent[0], rounded(found.intent[1])],
   inScope: rounded(found.inScope),
   shift: rounded(found.shift),
   driftTurn: found.driftTurn,
-  complexity: rounded(found.complexity),
-  expectedOutputTokens: Math.round(found.expectedOutputTokens),
-  expectedRemainingTurns: rounded(found.expectedRemainingTurns),
+  complexity: rounded(expected.complexity),
+  shippedComplexity: rounded(found.complexity),
+  expectedOutputTokens: Math.round(expected.expectedOutputTokens),
+  expectedRemainingTurns: rounded(expected.expectedRemainingTurns),
+  expectedReturnGapSeconds: expected.expectedReturnGapSeconds === null ? null : rounded(expected.expectedReturnGapSeconds),
   partial: found.partial,
   microseconds,
 })
 
-const subjectOf = ({ topics, intent, inScope, complexity, embedding, shape }: SemanticFingerprint): Subject => ({
+const subjectOf = ({ topics, intent, inScope, complexity, embedding, shape }: TurnReading): Subject => ({
   topics,
   intent,
   inScope,

@@ -3,6 +3,7 @@ import { tenantCounters, waitingTurns } from '../admission-totals.ts'
 import { cacheReportCounter, prewarmCounters } from '../cache-totals.ts'
 import type { ResponseStore } from '../conversation/response-store.ts'
 import type { TenantLimits } from '../http/tenant-limits.ts'
+import type { Expectations, QuantityName } from '../learn/expectations.ts'
 import type { LatencyModel } from '../learn/latency.ts'
 import type { OutputLength } from '../learn/output-length.ts'
 import type { Gauges } from '../metrics.ts'
@@ -33,13 +34,14 @@ export type GaugeParts = {
   readonly outcomes: OutcomeLearning
   readonly latency: LatencyModel
   readonly outputLength: OutputLength
+  readonly expectations: Expectations
   readonly tenantLimits: TenantLimits
   /** Built after the metrics that it is counted in. */
   readonly prewarming: () => Prewarming
 }
 
 export function gaugesOf(parts: GaugeParts): Gauges {
-  const { store, receipts, scheduler, latency, outputLength, tenantLimits, prewarming } = parts
+  const { store, receipts, scheduler, latency, outputLength, expectations, tenantLimits, prewarming } = parts
   const { registry, ledger, others } = parts.fleet
   const { index, pressure, calibration, cacheReports } = parts.cache
   const { anchors, residency, eventsWatch } = parts.kvEvents
@@ -78,6 +80,15 @@ export function gaugesOf(parts: GaugeParts): Gauges {
           return ttft === null ? [] : [{ backend: backend.id, model, ttft, step }]
         }),
       ),
+    expectations: () => [
+      ...expectations.errors().flatMap(({ quantity, prior, learned, mean, belowP90 }) => [
+        { quantity: WORDS[quantity], predictor: 'prior', error: prior, belowP90: quantity === 'outputTokens' ? belowP90 : null },
+        { quantity: WORDS[quantity], predictor: 'learned', error: learned, belowP90: null },
+        { quantity: WORDS[quantity], predictor: 'mean', error: mean, belowP90: null },
+      ]),
+      // the guess of the content that a session without answers of its own begins with, and what it has to beat
+      ...Object.entries(outputLength.errors ?? {}).map(([predictor, error]) => ({ quantity: 'answer_length', predictor, error, belowP90: null })),
+    ],
     kvEvents: () =>
       registry.list().flatMap((backend) => {
         const report = eventsWatch.report(backend)
@@ -106,6 +117,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
         sessions: sessions.size,
         fingerprints: parts.fingerprints.size(),
         embeddings: parts.fingerprints.embeddings().size,
+        ...expectations.sizes,
         session_chains: sessionChains.size,
         session_chain_bytes: sessionChains.bytes,
         cache_observations: cacheReports.size,
@@ -131,6 +143,8 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       idle_tasks_size: parts.idle.dropped,
       fingerprints_size: parts.fingerprints.counts()['evicted'] ?? 0,
       embeddings_size: parts.fingerprints.embeddings().evicted,
+      entity_values_size: parts.fingerprints.counts()['valuesEvicted'] ?? 0,
+      ...expectations.evictions,
       session_chains_size: sessionChains.evictions.size,
       cache_observations_size: cacheReports.evicted,
       foreseen_conversations_size: prewarming().foresight.evicted,
@@ -148,6 +162,13 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       ...prefixed('store_size_', store.stats().evicted.size),
     }),
   }
+}
+
+const WORDS: Readonly<Record<QuantityName, string>> = {
+  complexity: 'complexity',
+  outputTokens: 'output_tokens',
+  remainingTurns: 'remaining_turns',
+  returnGap: 'return_gap',
 }
 
 const prefixed = (prefix: string, counts: object): Record<string, number> =>

@@ -73,7 +73,7 @@ export async function buildOutcomes(parts: OutcomeParts) {
     stored: async (tenant, id) => {
       if (!id.startsWith(STORED_IDS)) return null
       const receipt = (await store.getResponse(tenant, id))?.receipt ?? null
-      return receipt === null || !gradable(receipt) ? null : answerOf(tenant, receipt, receipt.fingerprint, choiceOf(receipt))
+      return receipt === null || !gradable(receipt) ? null : answerOf(tenant, receipt, subjectOf(receipt.fingerprint), choiceOf(receipt))
     },
   })
   let learnedUntilMs = -Infinity
@@ -145,6 +145,10 @@ const answerOf = (
   subject: Subject = UNREAD,
   choice: ChoiceRecord | null,
 ): AnsweredTurn => ({ tenant, id, model, subject, choice, atMs: createdAtMs })
+
+/** Subjects hold what the shipped model says; receipts of earlier versions hold nothing else. */
+const subjectOf = (note: Receipt['fingerprint']): Omit<Subject, 'embedding'> | undefined =>
+  note === undefined ? undefined : { ...note, complexity: note.shippedComplexity ?? note.complexity }
 
 /** Of a turn that was not fingerprinted: it still teaches how good its model is altogether. */
 const UNREAD: Subject = { topics: [], intent: ['unknown', 0], inScope: 0, complexity: 0.5 }

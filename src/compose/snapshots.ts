@@ -12,9 +12,11 @@ export type SnapshotParts = {
 
 /** A killed process loses a minute of learning: some outcomes of thousands. */
 const WRITE_EVERY_MS = 60_000
+/** Between two parts of some milliseconds each: writing takes a seventh of the process while it lasts, 2 s of a minute. */
+const REST_MS = 25
+const MOST_SAID = 100
 
 export type Snapshotting = {
-  readonly counts: Snapshots['counts']
   /** Restores what the store has, then writes every minute. */
   readonly start: () => Promise<void>
   /** Writes a last time; before the store is closed. */
@@ -22,25 +24,31 @@ export type Snapshotting = {
 }
 
 export function buildSnapshots({ store, parts, log, fallback }: SnapshotParts): Snapshotting {
+  /** A changed taxonomy or a full disk is the same for a hundred parts: it is said once, and each is counted. */
+  const said = new Set<string>()
   const snapshots = new Snapshots(parts, {
     store,
-    pause: () => new Promise((resolve) => setImmediate(resolve)),
     failed: (what, part, error) => {
       fallback(what)
+      const message = `${what} ${error instanceof Error ? error.message : String(error)}`
+      if (said.has(message)) return
+      said.add(message)
+      if (said.size > MOST_SAID) said.clear()
       const says = what === 'snapshot_unread' ? 'a snapshot cannot be read and is set aside' : 'a snapshot could not be written'
       log.error({ err: error, part }, says)
     },
   })
+  const rest = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, REST_MS).unref())
   let timer: NodeJS.Timeout | undefined
   return {
-    counts: snapshots.counts,
     start: async () => {
       await snapshots.load()
-      timer = setInterval(() => void snapshots.write(), WRITE_EVERY_MS).unref()
+      log.debug({ restored: snapshots.counts.restored, unread: snapshots.counts.unread }, 'snapshots read')
+      timer = setInterval(() => void snapshots.write(rest), WRITE_EVERY_MS).unref()
     },
     close: async () => {
       clearInterval(timer)
-      await snapshots.write()
+      await snapshots.write(async () => {})
     },
   }
 }

@@ -6,6 +6,7 @@ import { rememberTurn, resolveTurn } from '../conversation/resolve.ts'
 import type { ResponseStore } from '../conversation/response-store.ts'
 import type { TenantLimits, TokenCounts } from '../http/tenant-limits.ts'
 import type { CharactersPerToken } from '../learn/characters-per-token.ts'
+import type { Expectations } from '../learn/expectations.ts'
 import type { ServedCentres } from '../learn/served-centres.ts'
 import type { Metrics } from '../metrics.ts'
 import type { SchedulingRequest } from '../model/decision.ts'
@@ -44,6 +45,7 @@ export type StageParts = {
   readonly fingerprints: Fingerprints
   readonly specialisation: Specialisation
   readonly servedCentres: ServedCentres
+  readonly expectations: Expectations
   readonly idle: IdleQueue
   readonly signals: ImplicitSignals
   readonly tenantLimits: TenantLimits
@@ -127,6 +129,7 @@ export function buildStages(parts: StageParts): Stages {
       try {
         parts.signals.notice(outcome, turn, answer)
         charactersPerToken.observe(outcome)
+        parts.expectations.answered(outcome)
         const finding = scheduler.observe(outcome)
         if (turn.subject?.embedding !== undefined) parts.servedCentres.served(outcome.backend.index, turn.subject.embedding)
         exact.learn(outcome)

@@ -29,6 +29,21 @@ export class ConversationContext {
     this.#length = other.#length
   }
 
+  /** Bytes of `save`. */
+  get bytes(): number {
+    return 8 + this.#quantised.length
+  }
+
+  save(into: Buffer, at: number): void {
+    into.writeDoubleLE(this.#length, at)
+    into.set(new Uint8Array(this.#quantised.buffer), at + 8)
+  }
+
+  restore(from: Buffer, at: number): void {
+    this.#length = from.readDoubleLE(at)
+    for (let axis = 0; axis < this.#quantised.length; axis++) this.#quantised[axis] = from.readInt8(at + 8 + axis)
+  }
+
   /** Cosine of a text (unit length) and the conversation so far; 0 when there is none. */
   likeness(embedding: Float32Array): number {
     if (this.#length === 0) return 0

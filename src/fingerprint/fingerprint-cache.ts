@@ -7,18 +7,31 @@
  *   new       at most `MOST_ITEMS` are read: the first, which set the subject, and the last
  *
  * Reading stops at the deadline; what is left is read with the next turn, and the fingerprint is marked partial. Bounded by
- * entries, least recently used first. An entry holds 256 bytes of context, 4 a label, 4 a type of entity and a few numbers:
- * with the engine's own overhead below 2 KB.
+ * entries, least recently used first within each of the shards that snapshots are written by. An entry is one array of bytes
+ * (conversation-record.ts): 0.9 to 1.4 KB with its key and the engine's own overhead.
  */
 import type { SemanticFingerprint } from '../model/fingerprint.ts'
 import type { ConversationItem } from '../model/item.ts'
 import type { Speaker } from './conversation-context.ts'
 import { spokenItem } from './conversation-items.ts'
+import { markIn, seenIn, WorkingConversation } from './conversation-record.ts'
+import { checksumOf, ConversationShard, readShard, type RecordForm } from './conversation-shard.ts'
+import { withValues } from './entities/entity-values.ts'
+import { normalised } from './entities/normalise.ts'
 import { ENTITY_TYPES } from './entities/spans.ts'
-import { SHAPE } from './text-shape.ts'
-import type { ConversationState, Fingerprinter, TurnFingerprint } from './fingerprinter.ts'
+import type { Fingerprinter } from './fingerprinter.ts'
 
-export type FingerprintCounts = { full: number; partial: number; begunAnew: number; evicted: number }
+/** What the conversation itself says of its turn; what was learned of others is added by who composes. */
+export type TurnReading = Omit<SemanticFingerprint, 'entities' | 'expectedReturnGapSeconds'>
+
+export type FingerprintCounts = {
+  full: number
+  partial: number
+  begunAnew: number
+  evicted: number
+  /** Values of entities that their conversation had no room for. */
+  valuesEvicted: number
+}
 
 export type FingerprintCacheOptions = {
   readonly fingerprinter: Fingerprinter
@@ -30,45 +43,60 @@ export type FingerprintCacheOptions = {
 /** Of a history that was never seen: 2 at its beginning, the rest at its end. */
 export const MOST_ITEMS = 16
 export const FIRST_ITEMS = 2
-const SHAPE_AT = 2 * ENTITY_TYPES.length
-/** Shapes are 0 to about 1.6. */
-const SHAPE_STEPS = 40_000
 
-type Entry = {
-  readonly state: ConversationState
-  /**
-   * Of each type of entity its count, then its last turn; behind them the shape of the last turn, in steps. One array, since
-   * each costs 200 bytes beside its numbers.
-   */
-  readonly numbers: Uint16Array
-  seen: number
-  mark: number
-  last: TurnNumbers | null
+/** Shards of at least so many conversations, and at most so many shards. */
+const SHARD_CONVERSATIONS = 64
+const MOST_SHARDS = 128
+
+/** One share of the cache for the snapshots. */
+export type FingerprintSnapshot = {
+  readonly name: string
+  readonly changed: () => boolean
+  readonly save: () => Uint8Array
+  readonly restore: (bytes: Uint8Array) => void
 }
-
-/** What a state does not hold of its last turn. */
-type TurnNumbers = Pick<
-  TurnFingerprint,
-  'shift' | 'complexity' | 'expectedOutputTokens' | 'expectedOutputTokensP90' | 'expectedRemainingTurns'
->
 
 export class FingerprintCache {
   readonly #options: FingerprintCacheOptions
-  readonly #entries = new Map<string, Entry>()
-  readonly counts: FingerprintCounts = { full: 0, partial: 0, begunAnew: 0, evicted: 0 }
+  readonly #shards: readonly ConversationShard[]
+  readonly #form: RecordForm
+  /** The conversation that is being read. */
+  readonly #working: WorkingConversation
+  readonly #counts = { full: 0, partial: 0, begunAnew: 0, valuesEvicted: 0 }
 
   constructor(options: FingerprintCacheOptions) {
     this.#options = options
+    const { maxConversations } = options
+    const shards = Math.max(1, Math.min(MOST_SHARDS, Math.floor(maxConversations / SHARD_CONVERSATIONS)))
+    this.#shards = Array.from({ length: shards }, () => new ConversationShard(Math.floor(maxConversations / shards)))
+    this.#working = new WorkingConversation(() => options.fingerprinter.begin())
+    this.#form = { checksum: checksumOf(options.fingerprinter), bytes: this.#working.fixedBytes }
   }
 
   get size(): number {
-    return this.#entries.size
+    return this.#shards.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  get counts(): Readonly<FingerprintCounts> {
+    return { ...this.#counts, evicted: this.#shards.reduce((sum, { evicted }) => sum + evicted, 0) }
+  }
+
+  /** Of each shard; what is restored is put where its key belongs, also when there were more or fewer shards. */
+  get snapshots(): readonly FingerprintSnapshot[] {
+    return this.#shards.map((shard, number) => ({
+      name: `fingerprints-${number}`,
+      changed: () => shard.changed,
+      save: () => shard.save(this.#form),
+      restore: (bytes) => {
+        for (const [key, record] of readShard(bytes, this.#form)) this.#shardOf(key).keep(key, record)
+      },
+    }))
   }
 
   /** Whether what `update` would read is longer than so many characters. */
   isLong(key: string, context: readonly ConversationItem[], characters: number): boolean {
-    const known = this.#entries.get(key)
-    const seen = known !== undefined && known.seen <= context.length && known.mark === markOf(context, known.seen) ? known.seen : 0
+    const known = this.#shardOf(key).get(key)
+    const seen = known !== undefined && continuesFrom(known, context) ? seenIn(known) : 0
     let length = 0
     for (let at = Math.max(seen, context.length - MOST_ITEMS); at < context.length; at++) {
       length += spokenItem(context[at]!)?.text.length ?? 0
@@ -77,18 +105,47 @@ export class FingerprintCache {
     return false
   }
 
-  /** `remember` false: a look that leaves no trace. Null when nothing was ever said. */
-  update(key: string, context: readonly ConversationItem[], remember = true): SemanticFingerprint | null {
-    const { fingerprinter, deadlineMs, nowMs } = this.#options
+  /** Null when nothing was ever said. */
+  update(key: string, context: readonly ConversationItem[]): TurnReading | null {
+    const shard = this.#shardOf(key)
+    const known = shard.get(key)
+    const continues = this.#takeUp(known, context)
+    if (known !== undefined && !continues) this.#counts.begunAnew++
+    const partial = this.#readNews(context, true)
+    this.#counts[partial ? 'partial' : 'full']++
+    shard.keep(key, this.#working.pack(known))
+    return this.#told(partial)
+  }
+
+  /** What `update` would tell, with the entities; leaves no trace. */
+  look(key: string, context: readonly ConversationItem[]): (TurnReading & Pick<SemanticFingerprint, 'entities'>) | null {
+    this.#takeUp(this.#shardOf(key).get(key), context)
+    const told = this.#told(this.#readNews(context, false))
+    if (told === null) return null
+    return { ...told, entities: withValues(this.#working.entities(), this.#working.values.list()) }
+  }
+
+  #shardOf(key: string): ConversationShard {
+    return this.#shards[(hashOf(key) >>> 0) % this.#shards.length]!
+  }
+
+  /** True where the context continues what is known. */
+  #takeUp(known: Uint8Array | undefined, context: readonly ConversationItem[]): boolean {
+    const continues = known !== undefined && continuesFrom(known, context)
+    if (continues) this.#working.unpack(known)
+    else this.#working.clear()
+    return continues
+  }
+
+  /** True where the deadline left items unread. */
+  #readNews(context: readonly ConversationItem[], counted: boolean): boolean {
+    const { deadlineMs, nowMs } = this.#options
+    const working = this.#working
     const until = nowMs() + deadlineMs
-    const known = this.#entries.get(key)
-    const continues = known !== undefined && known.seen <= context.length && known.mark === markOf(context, known.seen)
-    if (known !== undefined && !continues) this.counts.begunAnew++
-    const entry = continues ? (remember ? known : copyOf(known, fingerprinter)) : this.#begin()
-    const skipFrom = entry.seen + FIRST_ITEMS
+    const skipFrom = working.seen + FIRST_ITEMS
     const skipTo = context.length - (MOST_ITEMS - FIRST_ITEMS)
     let partial = false
-    let at = entry.seen
+    let at = working.seen
     for (; at < context.length; at++) {
       if (at >= skipFrom && at < skipTo) {
         at = skipTo - 1
@@ -101,63 +158,41 @@ export class FingerprintCache {
         continue
       }
       const spoken = spokenItem(context[at]!)
-      if (spoken !== null) this.#read(entry, spoken.speaker, spoken.text)
+      if (spoken === null) continue
+      const gone = this.#read(spoken.speaker, spoken.text)
+      if (counted) this.#counts.valuesEvicted += gone
     }
-    entry.seen = context.length
-    entry.mark = markOf(context, context.length)
-    this.counts[partial ? 'partial' : 'full']++
-    if (remember) this.#keep(key, entry)
-    return entry.last === null ? null : { ...fingerprinter.describe(entry.state), ...published(entry, entry.last, partial) }
+    working.seen = context.length
+    working.mark = markOf(context, context.length)
+    return partial
   }
 
-  #begin(): Entry {
-    return {
-      state: this.#options.fingerprinter.begin(),
-      numbers: new Uint16Array(SHAPE_AT + SHAPE.length),
-      seen: 0,
-      mark: 0,
-      last: null,
-    }
-  }
-
-  #read(entry: Entry, speaker: Speaker, text: string): void {
-    const turn = entry.state.turns
-    const found = this.#options.fingerprinter.update(entry.state, speaker, text)
+  /** How many values of entities had to go. */
+  #read(speaker: Speaker, text: string): number {
+    const working = this.#working
+    const turn = working.state.turns
+    const found = this.#options.fingerprinter.update(working.state, speaker, text)
     const { entities, shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns, shape } = found
-    for (const { type } of entities) {
-      const place = 2 * ENTITY_TYPES.indexOf(type)
-      entry.numbers[place] = Math.min(65_535, entry.numbers[place]! + 1)
-      entry.numbers[place + 1] = Math.min(65_535, turn)
+    let gone = 0
+    for (const { type, start, end } of entities) {
+      working.sawEntity(ENTITY_TYPES.indexOf(type), turn)
+      gone += working.values.see(type, normalised(type, text.slice(start, end)), turn)
     }
-    entry.last = { shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns }
-    for (let at = 0; at < SHAPE.length; at++) entry.numbers[SHAPE_AT + at] = Math.min(65_535, SHAPE_STEPS * shape[at]!)
+    working.last = { shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns }
+    working.setShape(shape)
+    return gone
   }
 
-  #keep(key: string, entry: Entry): void {
-    const entries = this.#entries
-    entries.delete(key)
-    entries.set(key, entry)
-    if (entries.size <= this.#options.maxConversations) return
-    for (const oldest of entries.keys()) {
-      entries.delete(oldest)
-      this.counts.evicted++
-      break
-    }
+  #told(partial: boolean): TurnReading | null {
+    const { state, last, shape } = this.#working
+    if (last === null) return null
+    const { fingerprinter } = this.#options
+    return { ...fingerprinter.describe(state), ...last, shape: shape.slice(), driftTurn: state.driftTurn, partial }
   }
 }
 
-function published(
-  entry: Entry,
-  last: TurnNumbers,
-  partial: boolean,
-): Omit<SemanticFingerprint, 'topics' | 'intent' | 'inScope' | 'embedding'> {
-  const entities = ENTITY_TYPES.flatMap((type, place) => {
-    const count = entry.numbers[2 * place]!
-    return count === 0 ? [] : [{ type, count, lastTurn: entry.numbers[2 * place + 1]! }]
-  })
-  const shape = Float32Array.from(entry.numbers.subarray(SHAPE_AT), (steps) => steps / SHAPE_STEPS)
-  return { ...last, driftTurn: entry.state.driftTurn, entities, shape, partial }
-}
+const continuesFrom = (known: Uint8Array, context: readonly ConversationItem[]): boolean =>
+  seenIn(known) <= context.length && markIn(known) === markOf(context, seenIn(known))
 
 /** A number that the item before place `end` looks like; its text is not kept. */
 export function markOf(context: readonly ConversationItem[], end: number): number {
@@ -165,15 +200,12 @@ export function markOf(context: readonly ConversationItem[], end: number): numbe
   if (item === undefined) return 0
   const spoken = spokenItem(item)
   const text = spoken === null ? item.type : `${spoken.speaker}${spoken.text.length}${spoken.text.slice(0, 64)}${spoken.text.slice(-64)}`
+  return hashOf(text)
+}
+
+/** FNV-1a (Fowler, Noll, Vo) over UTF-16 units. */
+function hashOf(text: string): number {
   let hash = 0x811c9dc5
   for (let place = 0; place < text.length; place++) hash = Math.imul(hash ^ text.charCodeAt(place), 0x01000193)
   return hash
-}
-
-function copyOf(entry: Entry, fingerprinter: Fingerprinter): Entry {
-  return {
-    ...entry,
-    state: fingerprinter.copy(entry.state),
-    numbers: entry.numbers.slice(),
-  }
 }

@@ -98,19 +98,14 @@ export class Fingerprinter {
     return labels.filter((_, at) => at !== outOfScopeAt)
   }
 
-  begin(): ConversationState {
-    return new ConversationState(this.#model.dimensions, this.#topics.labels.length, this.#intents.labels.length)
+  /** What states are made of: under another table or other labels their numbers mean something else. */
+  get labelling(): { readonly table: string; readonly dimensions: number; readonly topics: readonly string[]; readonly intents: readonly string[] } {
+    const { table, dimensions } = this.#model
+    return { table, dimensions, topics: this.#topics.labels, intents: this.#intents.labels }
   }
 
-  copy(state: ConversationState): ConversationState {
-    const copy = this.begin()
-    copy.context.copyFrom(state.context)
-    copy.topics.set(state.topics)
-    copy.intents.set(state.intents)
-    copy.turns = state.turns
-    copy.driftTurn = state.driftTurn
-    copy.answers = state.answers
-    return copy
+  begin(): ConversationState {
+    return new ConversationState(this.#model.dimensions, this.#topics.labels.length, this.#intents.labels.length)
   }
 
   update(state: ConversationState, speaker: Speaker, text: string): TurnFingerprint {

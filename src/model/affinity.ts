@@ -55,7 +55,7 @@ export type CacheMetadata = {
 }
 
 export interface SemanticAffinityRouter {
-  /** What the conversation is about; rejects with 501 where fingerprints are switched off. */
+  /** What the conversation is about; rejects (`invalid_value`, 400 over HTTP) where fingerprints are switched off. */
   getFingerprint(session: SessionContext): Promise<SemanticFingerprint>
   computeAffinity(
     session: SessionContext,

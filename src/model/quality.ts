@@ -8,7 +8,7 @@ export type Subject = {
   readonly intent: Labelled
   /** Probability that the taxonomy knows what this is. */
   readonly inScope: number
-  /** 0..1: probability that a small model fails. */
+  /** 0..1: probability that a small model fails, as the shipped model says: a context that is learned itself would move. */
   readonly complexity: number
   /** Of the conversation, at unit length; left out where only a receipt remembers the turn. */
   readonly embedding?: Float32Array

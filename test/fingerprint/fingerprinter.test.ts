@@ -90,9 +90,12 @@ test('a look leaves no trace', () => {
   const cache = new FingerprintCache({ fingerprinter, maxConversations: 2, deadlineMs: 5, nowMs: () => 0 })
   const one = [says('user', 'write a python function')]
   cache.update('a', one)
-  const before = cache.update('a', [...one, says('user', 'and what of Peru?')], false)
-  assert.deepEqual(cache.update('a', [...one, says('user', 'and what of Peru?')], false), before)
-  assert.equal(cache.update('nobody', [], false), null)
+  const before = cache.look('a', [...one, says('user', 'and what of Peru?')])!
+  assert.deepEqual(cache.look('a', [...one, says('user', 'and what of Peru?')]), before)
+  assert.equal(cache.look('nobody', []), null)
+  const { entities, ...reading } = before
+  assert.ok(entities.length > 0)
+  assert.deepEqual(cache.update('a', [...one, says('user', 'and what of Peru?')]), reading)
   assert.equal(cache.size, 1)
 })
 
@@ -108,21 +111,23 @@ test('after the deadline the last item is still read, and the fingerprint says t
 
 test('tool outputs and calls are read as what they are, and pictures say nothing', () => {
   const cache = new FingerprintCache({ fingerprinter, maxConversations: 2, deadlineMs: 5, nowMs: () => 0 })
-  const found = cache.update('a', [
+  const found = cache.look('a', [
     says('user', 'send it to ann@example.com'),
     { type: 'function_call', name: 'send', arguments: '{"to":"ann@example.com"}', call_id: 'c' },
     { type: 'function_call_output', call_id: 'c', output: 'sent' },
     { type: 'item_reference', id: 'x' },
   ])!
-  assert.deepEqual(found.entities.find(({ type }) => type === 'email'), { type: 'email', count: 2, lastTurn: 1 })
-  assert.ok(!JSON.stringify(found).includes('ann@'))
+  assert.deepEqual(found.entities.find(({ type }) => type === 'email'), {
+    type: 'email', count: 2, lastTurn: 1, values: [{ value: 'ann@example.com', count: 2, lastTurn: 1 }],
+  })
 })
 
-test('a conversation costs less than 2 KB', () => {
+test('a conversation costs less than 2 KB, the values of its entities included', () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
-  const cache = new FingerprintCache({ fingerprinter, maxConversations: 5000, deadlineMs: 5, nowMs: () => 0 })
-  const items = [says('user', 'book a flight to Boston on March 3rd'), says('assistant', 'done'), says('user', 'thanks')]
+  const cache = new FingerprintCache({ fingerprinter, maxConversations: 8000, deadlineMs: 1e9, nowMs: () => 0 })
+  const paths = Array.from({ length: 40 }, (_, at) => `src/room/file-${at}.ts`).join(' and ')
+  const items = [says('user', 'book a flight to Boston on March 3rd'), says('assistant', `done, see ${paths}`), says('user', 'thanks')]
   cache.update('first', items)
   const used = (): number => {
     collect()
@@ -130,7 +135,8 @@ test('a conversation costs less than 2 KB', () => {
     return heapUsed + external
   }
   const before = used()
-  for (let at = 0; at < 4000; at++) cache.update(`tenant\nsession ${at}`, items)
-  const each = (used() - before) / 4000
+  for (let at = 0; at < 2000; at++) cache.update(`tenant\nsession ${at}`, items)
+  const each = (used() - before) / 2000
+  assert.ok(cache.counts.valuesEvicted > 0, 'the values are at their bound')
   assert.ok(each < 2048, `${each} bytes`)
 })

@@ -4,7 +4,7 @@ import { Gauge } from 'prom-client'
 import { Metrics } from '../../src/metrics.ts'
 
 test('what was never measured is not published: a sample that is no number leaves the page, its neighbours stay', async () => {
-  const metrics = new Metrics({ backends: () => [], counters: [], tokensLeft: () => [], pieces: () => ({ pieces: 0, tokens: 0, failed: 0, lost: 0, turnedOff: 0 }), predictionErrors: () => [], survival: () => null, hidden: () => ({}), kvEvents: () => [], exactness: () => ({}), sizes: () => ({}), evictions: () => ({}) })
+  const metrics = new Metrics({ backends: () => [], counters: [], tokensLeft: () => [], pieces: () => ({ pieces: 0, tokens: 0, failed: 0, lost: 0, turnedOff: 0 }), predictionErrors: () => [], expectations: () => [], survival: () => null, hidden: () => ({}), kvEvents: () => [], exactness: () => ({}), sizes: () => ({}), evictions: () => ({}) })
   const lag = new Gauge({ name: 'lag_seconds', help: 'Nan is no help', labelNames: ['of'], registers: [metrics.registry] })
   lag.set({ of: 'never' }, Number.NaN)
   lag.set({ of: 'often' }, 2)
