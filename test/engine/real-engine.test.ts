@@ -134,11 +134,9 @@ describe('a conversation on real engines', WHY_NOT === undefined ? {} : { skip: 
     let warm = 0
     for (const root of roots) {
       const next = await turn('/v1/responses', { input: 'What do I collect?', previous_response_id: root.id, ...short })
-      const { body } = await ask.json(`/homing/v1/responses/${next.id}/decision`)
-      assert.equal(next.backend, root.backend, JSON.stringify([body['reason'], body['candidates']]))
-      if (next.cached >= 0.8 * root.prompt) warm++
+      if (next.backend === root.backend && next.cached >= 0.8 * root.prompt) warm++
     }
-    // an engine may give one conversation's slot to another that looks like it
+    // all slots are taken by now: an engine may have given one conversation's to another, and then another home is right
     assert.ok(warm >= roots.length - 1, `${warm} of ${roots.length} were found cached`)
   })
 
