@@ -1,4 +1,5 @@
 /** What the spine is made of: each stage as the spine calls it; `compose.ts` hands in the real ones. */
+import type { AskingStages } from './asking-stages.ts'
 import type { CacheEvidence } from './cache-account.ts'
 import type { TokenCharge } from './http/tenant-limits.ts'
 import type { Backend, Protocol } from './model/backend.ts'
@@ -76,6 +77,8 @@ export type Stages = {
     turn: ResolvedTurn,
     answer: Answer,
   ) => { readonly prewarmed: boolean; readonly finding: CacheEvidence['finding'] }
+  /** What an answer made of several ones needs beside the stages of each. */
+  readonly asking: AskingStages
   /** From here on the answer is known by its id: before its last byte is sent. */
   readonly receipts: { put(turn: ResolvedTurn, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void

@@ -30,6 +30,7 @@ import type { ImplicitSignals } from './signals.ts'
 import type { Specialisation } from './specialisation.ts'
 
 export type StageParts = {
+  readonly asking: Stages['asking']
   readonly config: Pick<Config, 'chunkedPrefill' | 'streamCommitAfterMs'>
   readonly fleet: Fleet
   readonly cache: CacheKnowledge
@@ -143,6 +144,7 @@ export function buildStages(parts: StageParts): Stages {
         return { prewarmed: false, finding: null }
       }
     },
+    asking: parts.asking,
     receipts: {
       put: (turn, receipt) => {
         receipts.put(turn.tenant, receipt)
