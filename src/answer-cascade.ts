@@ -60,8 +60,7 @@ class CascadeRun {
     this.#stages = stages
     this.#sink = sink
     this.#wanted = wantsJson(base)
-    const calls = ask.models.length + (ask.models.length - 1) * (ask.samples - 1)
-    this.#maxOutputTokens = outputBound(base, ask.maxTotalTokens, calls, 'homing.cascade.max_total_tokens', stages)
+    this.#maxOutputTokens = outputBound(base, ask, stages)
     this.#merged = new MergedAnswer(base, 'cascade', sink, stages)
   }
 

@@ -60,8 +60,7 @@ class EnsembleRun {
     this.#stages = stages
     this.#sink = sink
     this.#json = wantsJson(base).json
-    const calls = models.length + (ask.merge === 'judge' || ask.merge === 'synthesis' ? 1 : 0)
-    this.#maxOutputTokens = outputBound(base, ask.maxTotalTokens, calls, 'homing.ensemble.max_total_tokens', stages)
+    this.#maxOutputTokens = outputBound(base, ask, stages)
     this.#qualities = stages.asking.qualities(base, models)
     this.#leader = ask.merge === 'best_of' ? knownLeader(this.#qualities) : null
     this.#merged = new MergedAnswer(base, ask.merge, sink, stages)

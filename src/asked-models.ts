@@ -1,5 +1,5 @@
 /** Who is asked, and how much each may write. Refuses what no answer could be merged from, with the field that is wrong. */
-import type { EnsembleAsk } from './model/asking.ts'
+import type { Asking, EnsembleAsk } from './model/asking.ts'
 import { HomingError } from './model/error.ts'
 import { isObject, type JsonObject } from './model/json.ts'
 import type { ResolvedTurn } from './model/turn.ts'
@@ -13,13 +13,15 @@ export function membersOf(base: ResolvedTurn, ask: EnsembleAsk, stages: Stages):
       why: 'calls of tools cannot be written into one answer; leave the tools out, or take vote, judge or best_of',
     })
   }
-  const models = ask.models ?? stages.asking.modelsOf(base.model)
+  // of a group, those that nobody serves are passed over
+  const models = ask.models ?? stages.asking.modelsOf(base.model)?.filter(stages.asking.offered) ?? null
   if (models === null) {
     throw new HomingError('invalid_value', {
       param: 'homing.ensemble.models',
       why: `'${base.model}' is one model, not a group of models; name the models to ask`,
     })
   }
+  if (models.length === 0) throw new HomingError('model_not_found', { model: base.model, param: 'model' })
   checkOffered(models, 'homing.ensemble.models', stages)
   if (ask.judge !== null) checkOffered([ask.judge], 'homing.ensemble.judge', stages)
   if (ask.writer !== null) checkOffered([ask.writer], 'homing.ensemble.writer', stages)
@@ -35,27 +37,35 @@ export function checkOffered(models: readonly string[], at: string, stages: Stag
   })
 }
 
+/** Requests that are sent at most: members, samples, and who judges or writes. */
+function callsOf(ask: Asking): number {
+  if (ask.kind === 'cascade') return ask.models.length + (ask.models.length - 1) * (ask.samples - 1)
+  const members = ask.models === null ? ask.n : Math.min(ask.n, ask.models.length)
+  return members + (ask.merge === 'judge' || ask.merge === 'synthesis' ? 1 : 0)
+}
+
 /**
- * What each of so many calls may write, so that prompts and answers together stay below the bound; never more than the
- * client's own. Prompts are as long as they are estimated to be.
+ * What each call may write, so that prompts and answers together stay below the bound; never more than the client's own.
+ * Prompts are as long as they are estimated to be. Null: no bound but the client's.
  */
-export function outputBound(
-  base: ResolvedTurn,
-  maxTotalTokens: number | null,
-  calls: number,
-  param: string,
-  stages: Stages,
-): number | null {
-  if (maxTotalTokens === null) return null
+export function outputBound(base: ResolvedTurn, ask: Asking, stages: Stages): number | null {
+  if (ask.maxTotalTokens === null) return null
+  const calls = callsOf(ask)
   const promptTokens = Math.ceil(stages.schedulingRequest(base).promptTokens)
-  const each = Math.floor(maxTotalTokens / calls) - promptTokens
+  const each = Math.floor(ask.maxTotalTokens / calls) - promptTokens
   if (each < 1) {
     throw new HomingError('invalid_value', {
-      param,
-      why: `${calls} prompts of about ${promptTokens} tokens leave nothing of ${maxTotalTokens} for the answers`,
+      param: `homing.${ask.kind}.max_total_tokens`,
+      why: `${calls} prompts of about ${promptTokens} tokens leave nothing of ${ask.maxTotalTokens} for the answers`,
     })
   }
   return Math.min(each, base.maxOutputTokens ?? Infinity)
+}
+
+/** Whether the bound leaves anything to write: a rule whose bound does not is no reason to refuse a client. */
+export function isAffordable(base: ResolvedTurn, ask: Asking, stages: Stages): boolean {
+  if (ask.maxTotalTokens === null) return true
+  return Math.floor(ask.maxTotalTokens / callsOf(ask)) > Math.ceil(stages.schedulingRequest(base).promptTokens)
 }
 
 /** The form that the client asked for. */

@@ -14,8 +14,10 @@
 import { answerCascade } from './answer-cascade.ts'
 import { answerEnsemble } from './answer-ensemble.ts'
 import { answerTurn } from './answer-turn.ts'
+import { isAffordable } from './asked-models.ts'
+import type { Asking } from './model/asking.ts'
 import { Cancellation } from './model/cancellation.ts'
-import type { Turn } from './model/turn.ts'
+import type { ResolvedTurn, Turn } from './model/turn.ts'
 import type { Stages } from './stages.ts'
 import type { ClientSink } from './upstream/client-sink.ts'
 
@@ -26,10 +28,18 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const asked = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
   const resolved = stages.fingerprint(asked, true)
-  const asking = turn.asking === undefined ? stages.asking.ruleFor(resolved) : turn.asking
+  const asking = turn.asking === undefined ? ruleFor(resolved, stages) : turn.asking
   if (asking === null) return answerTurn(resolved, sink, abort, stages)
   // who is asked depends on what the turn is about, so it is read whole
   const described = resolved.fingerprint === undefined ? stages.fingerprint(resolved, false) : resolved
   if (asking.kind === 'ensemble') await answerEnsemble(described, asking, sink, abort, stages)
   else await answerCascade(described, asking, sink, abort, stages)
+}
+
+/** Most often there is none. */
+function ruleFor(turn: ResolvedTurn, stages: Stages): Asking | null {
+  const asking = stages.asking.ruleFor(turn)
+  if (asking === null || isAffordable(turn, asking, stages)) return asking
+  stages.asking.fallback('ensemble_rule_unaffordable')
+  return null
 }

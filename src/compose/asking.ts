@@ -8,6 +8,7 @@ import { rememberTurn, underModel } from '../conversation/resolve.ts'
 import { systemAfter } from '../fleet/timers.ts'
 import type { Escalations } from '../learn/escalations.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Asking } from '../model/asking.ts'
 import type { ExpectedQuality, Subject } from '../model/quality.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import type { Conversations } from './conversations.ts'
@@ -39,17 +40,23 @@ export function buildAsking(parts: AskingParts): AskingStages {
   const { askingRules: rules, modelGroups } = parts.config
   const groups = new Map(modelGroups.map((group) => [group.name, group]))
   const { sessions, lastTurns, resolvePorts } = conversations
+  const offered = (model: string): boolean =>
+    fleet.registry.list().some(({ models, healthy }) => models.has(model) || (!healthy && models.size === 0))
   return {
     ruleFor: (turn) => {
       if (rules.length === 0) return null
       const ofModel = rules.filter(({ model }) => model === turn.model)
       if (ofModel.length === 0) return null
       const described = turn.fingerprint === undefined && ofModel.some(readsSubject) ? fingerprints.add(turn, false) : turn
-      return ofModel.find((rule) => applies(rule, described))?.asking ?? null
+      const rule = ofModel.find((each) => applies(each, described))
+      if (rule === undefined) return null
+      const asking = usable(rule.asking, groups.get(turn.model)?.models ?? null, offered)
+      if (asking === null) metrics.fallback('ensemble_rule_unusable')
+      return asking
     },
     modelsOf: (name) => groups.get(name)?.models ?? null,
     secondsPerQuality: (name) => 100 * (groups.get(name)?.secondsPerQualityPoint ?? GROUP_DEFAULTS.secondsPerQualityPoint),
-    offered: (model) => fleet.registry.list().some(({ models, healthy }) => models.has(model) || (!healthy && models.size === 0)),
+    offered,
     chooseMembers: (turn, models, n) => {
       const subject = turn.subject ?? UNREAD
       if (expertise.complementary !== undefined) return expertise.complementary(turn.tenant, models, subject, n)
@@ -92,6 +99,15 @@ function applies(rule: AskingRule, { fingerprint, effectiveTools, body }: Resolv
   if (rule.topics === null) return true
   const belief = fingerprint.topics.reduce((sum, [name, probability]) => sum + (rule.topics!.includes(name) ? probability : 0), 0)
   return belief >= LIKELY
+}
+
+/** The rule with the models that somebody offers; null where too few are left. Its client asked for nothing, so it is not refused. */
+function usable(asking: Asking, group: readonly string[] | null, offered: (model: string) => boolean): Asking | null {
+  const models = (asking.models ?? group ?? []).filter(offered)
+  if (asking.kind === 'cascade') return models.length < 2 ? null : { ...asking, models }
+  const others = [asking.judge, asking.writer].filter((model) => model !== null)
+  if (models.length === 0 || !others.every(offered)) return null
+  return { ...asking, models, n: Math.min(asking.n, models.length) }
 }
 
 /** A turn that could not be fingerprinted, or where fingerprints are switched off. */

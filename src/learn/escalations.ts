@@ -26,8 +26,8 @@ const HALF_LIFE = 200
 const EXPLORE_ONE_IN = 20
 /** Until a model has been timed. */
 const ASSUMED_SECONDS = 5
-/** 40 models in pairs, 20 topics, 5 bands: more than a gateway has in use at once. */
-const MAX_CELLS = 20_000
+/** 50 pairs of models, 20 topics, 5 bands. */
+const MAX_CELLS = 5000
 const BANDS = 5
 
 type Cell = { changed: number; escalated: number }

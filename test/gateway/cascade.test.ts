@@ -190,3 +190,27 @@ test('rules of the configuration ask several models for clients that say nothing
   const declined = await gateway.json('/v1/responses', { model: 'large', input: 'x', homing: { ensemble: false } })
   assert.equal(declined.body['homing'], undefined)
 })
+
+test('a rule that cannot be followed is no reason to refuse a client that did not ask for it', LIMIT, async (t) => {
+  const gateway = await pair(t, says('41'), says('42'), {
+    config: {
+      ensembles: [{ model: 'small', merge: 'judge', judge: 'nobody', models: MODELS }, { model: 'large', merge: 'vote', models: ['large', 'nobody'], max_total_tokens: 200 }],
+    },
+  })
+  const unusable = await gateway.json('/v1/responses', { model: 'small', input: 'x' })
+  assert.deepEqual([unusable.status, unusable.body['homing']], [200, undefined])
+  const without = await gateway.json('/v1/responses', { model: 'large', input: 'x' })
+  assert.equal(((without.body['homing'] as JsonObject)['ensemble'] as { members: readonly unknown[] }).members.length, 1)
+  const long = await gateway.json('/v1/responses', { model: 'large', input: 'x '.repeat(1000) })
+  assert.deepEqual([long.status, long.body['homing']], [200, undefined])
+  const page = await (await fetch(`${gateway.url}/metrics`)).text()
+  assert.match(page, /homing_fallbacks_total\{what="ensemble_rule_unusable"\} 1/)
+  assert.match(page, /homing_fallbacks_total\{what="ensemble_rule_unaffordable"\} 1/)
+})
+
+test('completions and embeddings refuse the field, since it would reach an engine', LIMIT, async (t) => {
+  const gateway = await pair(t, says(''), says(''))
+  const { status, body } = await gateway.json('/v1/embeddings', { model: 'small', input: 'x', ...cascade() })
+  assert.deepEqual([status, errorOf(body)['param']], [400, 'homing'])
+  assert.equal(gateway.asked(), 0)
+})

@@ -418,10 +418,13 @@ test('where nothing tells the models apart, best of takes the answer of the most
 })
 
 test('a group is asked by its name, and so many of it as are wanted', LIMIT, async (t) => {
-  const gateway = await specialists(t, [says('1'), says('2'), says('3')], { config: { model_groups: { auto: MODELS } } })
+  const gateway = await specialists(t, [says('1'), says('2'), says('3')], { config: { model_groups: { auto: [...MODELS, 'nobody'], none: ['nobody'] } } })
   const homing = { ensemble: { merge: 'vote', n: 2, quorum: 2 } }
   const { body } = await gateway.json('/v1/responses', { model: 'auto', input: 'What is 6 * 7?', homing })
   assert.equal(noteOf(body).members.length, 2)
+  const all = await gateway.json('/v1/responses', { model: 'auto', input: 'x', homing: { ensemble: { merge: 'vote', n: 8, quorum: 3 } } })
+  assert.equal(noteOf(all.body).members.length, 3, 'one that nobody serves is passed over')
+  assert.equal((await gateway.json('/v1/responses', { model: 'none', input: 'x', homing })).status, 404)
   const next = await gateway.json('/v1/responses', { model: 'auto', input: 'Sure?', previous_response_id: body['id'] })
   assert.equal(next.body['model'], body['model'], 'the conversation stays with the model whose answer was given')
 })

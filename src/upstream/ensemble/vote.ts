@@ -79,7 +79,7 @@ export function weightOf(quality: number): number {
   return Math.max(LEAST_WEIGHT, Math.log((probability * (ANSWERS - 1)) / (1 - probability)))
 }
 
-const ANSWERS = 4
+const ANSWERS = 3
 /** Whoever votes at all counts a little. */
 const LEAST_WEIGHT = 0.05
 /** Sums of weights that differ by rounding alone are the same. */
