@@ -13,7 +13,7 @@ import type { EscalationStep } from './asking-stages.ts'
 import { Member, type MemberAnswer, type MemberParts } from './member-run.ts'
 import { memberTurn, wantsLogprobs } from './member-turn.ts'
 import { memberNote, MergedAnswer } from './merged-answer.ts'
-import type { CascadeAsk, DecidedBy, EscalationReason } from './model/asking.ts'
+import type { AskingNote, CascadeAsk, DecidedBy, EscalationReason } from './model/asking.ts'
 import type { Cancellation } from './model/cancellation.ts'
 import { HomingError } from './model/error.ts'
 import type { ResolvedTurn } from './model/turn.ts'
@@ -90,7 +90,8 @@ class CascadeRun {
       const isUsable = tried.answer.status === 'completed' || tried.answer.status === 'incomplete'
       if (isLast) {
         if (isUsable) return this.#finish(tried.answer, models.length === 1 ? 'only_answer' : 'escalated')
-        if (this.#merged.voice.visible || best === null) throw tried.answer.error ?? new HomingError('backend_error', { why: 'The answer broke off.' })
+        if (this.#merged.voice.visible) return this.#merged.finishBroken({ answer: tried.answer, note: this.#note(tried.answer, 'escalated'), asked: this.#asked })
+        if (best === null) throw tried.answer.error ?? new HomingError('backend_error', { why: 'The answer broke off.' })
         this.#stages.asking.fallback('cascade_next_failed')
         return this.#finish(best.answer, 'only_answer')
       }
@@ -187,14 +188,12 @@ class CascadeRun {
   }
 
   #finish(answer: MemberAnswer, decidedBy: DecidedBy): Promise<void> {
-    const note = {
-      merge: 'cascade' as const,
-      decidedBy,
-      chosen: answer.id,
-      escalations: this.#steps,
-      members: this.#asked.map((member) => memberNote(member)),
-    }
-    return this.#merged.finish({ answer, note, asked: this.#asked })
+    return this.#merged.finish({ answer, note: this.#note(answer, decidedBy), asked: this.#asked })
+  }
+
+  #note(answer: MemberAnswer, decidedBy: DecidedBy): AskingNote {
+    const members = this.#asked.map((member) => memberNote(member))
+    return { merge: 'cascade', decidedBy, chosen: answer.id, escalations: this.#steps, members }
   }
 }
 

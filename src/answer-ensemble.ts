@@ -168,7 +168,7 @@ class EnsembleRun {
     const leader = this.#leader === null ? null : asked[this.#leader]!
     if (leader !== null && this.#merged.voice.visible) {
       if (leader.status === 'completed' || leader.status === 'incomplete') return this.#finish(leader, 'quality', asked)
-      throw leader.error ?? new HomingError('backend_error', { why: 'The answer broke off.' })
+      return this.#finish(leader, 'quality', asked, null, true)
     }
     const whole = asked.filter(({ status }) => status === 'completed')
     // an answer that its limit cut short stands only where no other is whole
@@ -230,12 +230,18 @@ class EnsembleRun {
     if (this.#abort.aborted) return
     const all = [...asked, written]
     if (written.status === 'completed' || written.status === 'incomplete') return this.#finish(written, 'synthesis', all, votes)
-    if (this.#merged.voice.visible) throw written.error ?? new HomingError('backend_error', { why: 'The answer broke off.' })
+    if (this.#merged.voice.visible) return this.#finish(written, 'synthesis', all, votes, true)
     this.#stages.asking.fallback('ensemble_writer_failed')
     return this.#finishByVotes(all, usable, votes)
   }
 
-  #finish(answer: MemberAnswer, decidedBy: DecidedBy, asked: readonly MemberAnswer[], votes: VoteResult | null = null): Promise<void> {
+  #finish(
+    answer: MemberAnswer,
+    decidedBy: DecidedBy,
+    asked: readonly MemberAnswer[],
+    votes: VoteResult | null = null,
+    isBroken = false,
+  ): Promise<void> {
     const group = votes?.groups[asked.indexOf(answer)] ?? null
     const cast = votes?.groups.filter((number) => number !== null).length ?? 0
     const agree = votes?.groups.filter((number) => number === group).length ?? 0
@@ -246,7 +252,7 @@ class EnsembleRun {
       ...(group === null ? {} : { agreement: agree / cast }),
       members: asked.map((member, index) => memberNote(member, votes?.groups[index] ?? null)),
     }
-    return this.#merged.finish({ answer, note, asked })
+    return isBroken ? this.#merged.finishBroken({ answer, note, asked }) : this.#merged.finish({ answer, note, asked })
   }
 
   #qualityOf(asked: readonly MemberAnswer[], answer: MemberAnswer): number {

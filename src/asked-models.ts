@@ -37,36 +37,36 @@ export function checkOffered(models: readonly string[], at: string, stages: Stag
   })
 }
 
-/** Requests that are sent at most: members, samples, and who judges or writes. */
-function callsOf(ask: Asking): number {
-  if (ask.kind === 'cascade') return ask.models.length + (ask.models.length - 1) * (ask.samples - 1)
-  const members = ask.models === null ? ask.n : Math.min(ask.n, ask.models.length)
-  return members + (ask.merge === 'judge' || ask.merge === 'synthesis' ? 1 : 0)
+/**
+ * What each call may write, so that prompts and answers together stay below the bound: never more than the client's own, and
+ * below 1 where nothing is left. Prompts are as long as they are estimated to be; who judges or writes reads all answers, too.
+ */
+function shareOf(base: ResolvedTurn, ask: Asking, maxTotalTokens: number, stages: Stages): number {
+  const promptTokens = Math.ceil(stages.schedulingRequest(base).promptTokens)
+  const members =
+    ask.kind === 'cascade'
+      ? ask.models.length + (ask.models.length - 1) * (ask.samples - 1)
+      : Math.min(ask.n, ask.models?.length ?? ask.n)
+  const readsAll = ask.kind === 'ensemble' && (ask.merge === 'judge' || ask.merge === 'synthesis')
+  const prompts = members + (readsAll ? 1 : 0)
+  const answers = members + (readsAll ? 1 + members : 0)
+  return Math.min(Math.floor((maxTotalTokens - prompts * promptTokens) / answers), base.maxOutputTokens ?? Infinity)
 }
 
-/**
- * What each call may write, so that prompts and answers together stay below the bound; never more than the client's own.
- * Prompts are as long as they are estimated to be. Null: no bound but the client's.
- */
+/** Null: no bound but the client's. */
 export function outputBound(base: ResolvedTurn, ask: Asking, stages: Stages): number | null {
   if (ask.maxTotalTokens === null) return null
-  const calls = callsOf(ask)
-  const promptTokens = Math.ceil(stages.schedulingRequest(base).promptTokens)
-  const each = Math.floor(ask.maxTotalTokens / calls) - promptTokens
-  if (each < 1) {
-    throw new HomingError('invalid_value', {
-      param: `homing.${ask.kind}.max_total_tokens`,
-      why: `${calls} prompts of about ${promptTokens} tokens leave nothing of ${ask.maxTotalTokens} for the answers`,
-    })
-  }
-  return Math.min(each, base.maxOutputTokens ?? Infinity)
+  const share = shareOf(base, ask, ask.maxTotalTokens, stages)
+  if (share >= 1) return share
+  throw new HomingError('invalid_value', {
+    param: `homing.${ask.kind}.max_total_tokens`,
+    why: `the prompts alone take more than ${ask.maxTotalTokens} tokens; ask fewer models or allow more`,
+  })
 }
 
-/** Whether the bound leaves anything to write: a rule whose bound does not is no reason to refuse a client. */
-export function isAffordable(base: ResolvedTurn, ask: Asking, stages: Stages): boolean {
-  if (ask.maxTotalTokens === null) return true
-  return Math.floor(ask.maxTotalTokens / callsOf(ask)) > Math.ceil(stages.schedulingRequest(base).promptTokens)
-}
+/** A rule whose bound leaves nothing to write is no reason to refuse a client. */
+export const isAffordable = (base: ResolvedTurn, ask: Asking, stages: Stages): boolean =>
+  ask.maxTotalTokens === null || shareOf(base, ask, ask.maxTotalTokens, stages) >= 1
 
 /** The form that the client asked for. */
 export function wantsJson(base: ResolvedTurn): Wanted {

@@ -9,7 +9,7 @@
 import { storageFailure } from './answer-responses.ts'
 import type { MemberAnswer } from './member-run.ts'
 import type { AskingNote, MemberNote } from './model/asking.ts'
-import type { HomingError } from './model/error.ts'
+import { HomingError } from './model/error.ts'
 import type { ConversationItem, StoredItem } from './model/item.ts'
 import { isObject, type JsonObject, type JsonValue } from './model/json.ts'
 import type { Receipt } from './model/receipt.ts'
@@ -72,7 +72,7 @@ export class MergedAnswer {
       this.voice.finish({ body, output: answer.output, headers })
       return this.#stages.asking.observe(turn, receipt)
     }
-    const output = answer.output as readonly StoredItem[]
+    const output = (answer.status === 'failed' ? writtenIn(answer.body) : answer.output) as readonly StoredItem[]
     let final: JsonObject = {
       ...this.#resource(answer.model),
       ...endingOf(answer.body ?? {}),
@@ -102,6 +102,13 @@ export class MergedAnswer {
     this.#stages.asking.observe(turn, receipt)
   }
 
+  /** An answer that broke off when part of it had been seen: it ends as failed, and in Responses is kept as that. */
+  async finishBroken(merged: Merged): Promise<void> {
+    const { error, receipt, body } = merged.answer
+    if (this.#turn.endpoint === 'responses' && receipt !== null && body !== null) return this.finish(merged)
+    throw error ?? new HomingError('backend_error', { why: 'The answer broke off.' })
+  }
+
   /** No answer can be given: a refusal while nothing has left, else an event. */
   refuse(error: HomingError): void {
     this.#stages.asking.refused(this.#merge, error.code)
@@ -125,6 +132,10 @@ export class MergedAnswer {
     return { 'x-homing-ensemble': this.#merge }
   }
 }
+
+/** The items of an answer that failed, as far as they were written. */
+const writtenIn = (body: JsonObject | null): readonly JsonValue[] =>
+  Array.isArray(body?.['output']) ? (body['output'] as readonly JsonValue[]) : []
 
 const endingOf = ({ status, completed_at, incomplete_details, error }: JsonObject): JsonObject => ({
   status: status ?? 'completed',

@@ -399,7 +399,15 @@ test('best of: the model that grades speak for is given, streamed as it writes, 
   }
   for (const [path, body] of [['/v1/responses', responses({ merge: 'best_of' }, { stream: true })], ['/v1/chat/completions', chat({ merge: 'best_of' }, { stream: true })]] as const) {
     const events = await (await gateway.events(path, body)).rest()
-    if (path === '/v1/responses') assert.equal(events.at(-2)!.name, 'response.failed', 'half an answer was seen, so no other can follow')
+    if (path === '/v1/responses') {
+      assert.equal(events.at(-2)!.name, 'response.failed', 'half an answer was seen, so no other can follow')
+      const broken = responseOf(events.at(-2)!)
+      assert.equal(textOf(broken), 'Half')
+      const kept = await gateway.json(`/v1/responses/${String(broken['id'])}`)
+      assert.deepEqual([kept.body['status'], textOf(kept.body)], ['failed', 'Half'])
+      const next = await gateway.json('/v1/responses', { model: 'a', input: 'x', previous_response_id: broken['id'] })
+      assert.equal(next.status, 400, 'a failed response cannot be continued')
+    }
     else assert.ok(isObject((events.at(-2)!.data as JsonObject)['error']))
   }
 })
