@@ -19,8 +19,7 @@ import { logLine } from './log.ts'
 /** What has been learned of who is good at what. */
 export interface ExpertisePort {
   expect(tenant: string, models: readonly string[], subject: Subject): readonly ExpectedQuality[]
-  /** Left out: those of which most is expected. */
-  complementary?(tenant: string, models: readonly string[], subject: Subject, n: number): readonly string[]
+  complementary(tenant: string, models: readonly string[], subject: Subject, n: number): readonly string[]
 }
 
 export type AskingParts = {
@@ -57,12 +56,7 @@ export function buildAsking(parts: AskingParts): AskingStages {
     modelsOf: (name) => groups.get(name)?.models ?? null,
     secondsPerQuality: (name) => 100 * (groups.get(name)?.secondsPerQualityPoint ?? GROUP_DEFAULTS.secondsPerQualityPoint),
     offered,
-    chooseMembers: (turn, models, n) => {
-      const subject = turn.subject ?? UNREAD
-      if (expertise.complementary !== undefined) return expertise.complementary(turn.tenant, models, subject, n)
-      const expected = expertise.expect(turn.tenant, models, subject)
-      return [...expected].sort((a, b) => b.mean - a.mean).slice(0, n).map(({ model }) => model)
-    },
+    chooseMembers: (turn, models, n) => expertise.complementary(turn.tenant, models, turn.subject ?? UNREAD, n),
     qualities: (turn, models) => expertise.expect(turn.tenant, models, turn.subject ?? UNREAD).map(({ mean }) => mean),
     underModel: (turn, model, added) => underModel(turn, model, added, resolvePorts),
     adopt: (turn, output, storedId, { model, backendId }) => {
