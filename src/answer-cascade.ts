@@ -89,7 +89,7 @@ class CascadeRun {
       if (from !== undefined && best !== null) this.#learn(best, tried, from, model, (this.#stages.nowMs() - startedMs) / 1000)
       const isUsable = tried.answer.status === 'completed' || tried.answer.status === 'incomplete'
       if (isLast) {
-        if (isUsable) return this.#finish(tried.answer, models.length === 1 ? 'only_answer' : 'escalated')
+        if (isUsable) return this.#finish(tried.answer, 'escalated')
         if (this.#merged.voice.visible) return this.#merged.finishBroken({ answer: tried.answer, note: this.#note(tried.answer, 'escalated'), asked: this.#asked })
         if (best === null) throw tried.answer.error ?? new HomingError('backend_error', { why: 'The answer broke off.' })
         this.#stages.asking.fallback('cascade_next_failed')

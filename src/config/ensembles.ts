@@ -1,9 +1,11 @@
 /** `ensembles` and `cascades`: rules by which several models are asked although the client did not say so. */
 import { MERGES, MOST_MEMBERS, type Asking, type CascadeAsk, type EnsembleAsk, type Merge } from '../model/asking.ts'
-import { isMapping, Section, type Place, type Reader } from './place.ts'
+import { formatPath, isMapping, Section, type Place, type Reader } from './place.ts'
 import { duration, integer, list, oneOf, text, truth } from './values.ts'
 
 export type AskingRule = {
+  /** Where it stands in the configuration. */
+  readonly at: string
   /** The model or group that clients ask for. */
   readonly model: string
   /** Null: whatever the turn is about. */
@@ -28,7 +30,7 @@ export function readAskingRules(section: Section): readonly AskingRule[] {
 const ensembleRule: Reader<AskingRule> = (value, place) => {
   if (!isMapping(value)) return void new Section(value, place, ENSEMBLE_KEYS)
   const section = new Section(value, place, ENSEMBLE_KEYS)
-  const when = readWhen(section)
+  const when = readWhen(section, place)
   const merge = section.required('merge', oneOf<Merge>(...MERGES))
   const models = section.read<readonly string[] | null>('models', list(text), null)
   const most = models === null ? MOST_MEMBERS : Math.min(MOST_MEMBERS, models.length)
@@ -56,7 +58,7 @@ const ensembleRule: Reader<AskingRule> = (value, place) => {
 const cascadeRule: Reader<AskingRule> = (value, place) => {
   if (!isMapping(value)) return void new Section(value, place, CASCADE_KEYS)
   const section = new Section(value, place, CASCADE_KEYS)
-  const when = readWhen(section)
+  const when = readWhen(section, place)
   const models = section.required('models', list(text))
   if (models === undefined) return undefined
   if (models.length < 2 || models.length > MOST_STEPS || new Set(models).size < models.length)
@@ -71,11 +73,11 @@ const cascadeRule: Reader<AskingRule> = (value, place) => {
   return when === undefined ? undefined : { ...when, asking }
 }
 
-function readWhen(section: Section): Omit<AskingRule, 'asking'> | undefined {
+function readWhen(section: Section, place: Place): Omit<AskingRule, 'asking'> | undefined {
   const model = section.required('model', text)
   const topics = section.read<readonly string[] | null>('topics', list(text), null)
   const complexityAtLeast = section.read('complexity_at_least', share, 0)
-  return model === undefined ? undefined : { model, topics, complexityAtLeast }
+  return model === undefined ? undefined : { at: formatPath(place.path), model, topics, complexityAtLeast }
 }
 
 const share: Reader<number> = (value, place) =>

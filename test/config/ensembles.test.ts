@@ -17,9 +17,9 @@ test('rules of ensembles and cascades are read with their defaults, ensembles fi
     cascades: [{ model: 'fast', models: ['small', 'large'] }],
     ensembles: [{ model: 'auto', topics: ['math'], complexity_at_least: 0.5, merge: 'vote' }, { model: 'm', merge: 'judge', judge: 'j', models: ['a', 'b'], deadline: '10s', quorum: 2, max_total_tokens: 9000 }],
   }), [
-    { model: 'auto', topics: ['math'], complexityAtLeast: 0.5, asking: { kind: 'ensemble', models: null, n: 3, merge: 'vote', weighted: false, judge: null, writer: null, quorum: null, deadlineMs: null, maxTotalTokens: null } },
-    { model: 'm', topics: null, complexityAtLeast: 0, asking: { kind: 'ensemble', models: ['a', 'b'], n: 2, merge: 'judge', weighted: false, judge: 'j', writer: null, quorum: 2, deadlineMs: 10_000, maxTotalTokens: 9000 } },
-    { model: 'fast', topics: null, complexityAtLeast: 0, asking: { kind: 'cascade', models: ['small', 'large'], confidence: null, samples: 1, maxTotalTokens: null } },
+    { at: 'ensembles[0]', model: 'auto', topics: ['math'], complexityAtLeast: 0.5, asking: { kind: 'ensemble', models: null, n: 3, merge: 'vote', weighted: false, judge: null, writer: null, quorum: null, deadlineMs: null, maxTotalTokens: null } },
+    { at: 'ensembles[1]', model: 'm', topics: null, complexityAtLeast: 0, asking: { kind: 'ensemble', models: ['a', 'b'], n: 2, merge: 'judge', weighted: false, judge: 'j', writer: null, quorum: 2, deadlineMs: 10_000, maxTotalTokens: 9000 } },
+    { at: 'cascades[0]', model: 'fast', topics: null, complexityAtLeast: 0, asking: { kind: 'cascade', models: ['small', 'large'], confidence: null, samples: 1, maxTotalTokens: null } },
   ])
   assert.deepEqual(read({}), [])
 })

@@ -178,7 +178,7 @@ test('a client that leaves calls off the model that is asked', LIMIT, async (t) 
 test('rules of the configuration ask several models for clients that say nothing, and a client may decline', LIMIT, async (t) => {
   const gateway = await pair(t, says('41'), says('42'), {
     config: {
-      ensembles: [{ model: 'small', topics: ['mathematics_nobody_has'], merge: 'vote', models: MODELS }, { model: 'large', merge: 'vote', models: ['large', 'large', 'small'], quorum: 3 }],
+      ensembles: [{ model: 'small', topics: ['law'], merge: 'vote', models: MODELS }, { model: 'large', merge: 'vote', models: ['large', 'large', 'small'], quorum: 3 }],
       cascades: [{ model: 'small', models: MODELS, confidence: 1 }],
     },
   })
@@ -189,6 +189,16 @@ test('rules of the configuration ask several models for clients that say nothing
   assert.equal(noteOf(climbed.body).decided_by, 'confident', 'without log probabilities it stands')
   const declined = await gateway.json('/v1/responses', { model: 'large', input: 'x', homing: { ensemble: false } })
   assert.equal(declined.body['homing'], undefined)
+  const inChat = await gateway.json('/v1/chat/completions', { model: 'large', messages: [{ role: 'user', content: 'x' }], homing: { cascade: false } })
+  assert.equal(saidIn(inChat.body), '42')
+  assert.equal('homing' in gateway.upstreams[1]!.asked.at(-1)!.body, false)
+})
+
+test('a topic that the fingerprint does not know refuses the start', LIMIT, async (t) => {
+  await assert.rejects(
+    pair(t, says(''), says(''), { config: { ensembles: [{ model: 'small', topics: ['laws'], merge: 'vote', models: MODELS }] } }),
+    /ensembles\[0\]\.topics\.laws: is no topic; did you mean 'law'/,
+  )
 })
 
 test('a rule that cannot be followed is no reason to refuse a client that did not ask for it', LIMIT, async (t) => {
@@ -213,4 +223,13 @@ test('completions and embeddings refuse the field, since it would reach an engin
   const { status, body } = await gateway.json('/v1/embeddings', { model: 'small', input: 'x', ...cascade() })
   assert.deepEqual([status, errorOf(body)['param']], [400, 'homing'])
   assert.equal(gateway.asked(), 0)
+})
+
+test('without a threshold an unsure answer goes on while that is thought to pay, and what came of it is learned', LIMIT, async (t) => {
+  const gateway = await pair(t, sure('41', -3), says('42'))
+  const { body } = await gateway.json('/v1/responses', responses())
+  assert.deepEqual(noteOf(body).escalations, [{ from: 'small', to: 'large', why: 'low_confidence' }])
+  const page = await (await fetch(`${gateway.url}/metrics`)).text()
+  assert.match(page, /homing_escalations_weighed_total\{decision="paid"\} 1/)
+  assert.match(page, /homing_state_size\{what="escalation_cells"\} 2/)
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
+import { explanation } from '../../src/cli/explain.ts'
 import { isObject, type JsonObject } from '../../src/model/json.ts'
 import { errorOf, eventually, harness, names, responseOf, textOf, type Harness, type HarnessOptions } from './support/gateway.ts'
 import { calls, chunk, DONE, Gate, refuses, says, send, sseHead, usageChunk, type Script } from './support/scripted-upstream.ts'
@@ -63,6 +64,9 @@ test('the majority of three models answers, under one id, and every member can b
   const receipt = await gateway.json(`/homing/v1/responses/${String(body['id'])}/decision`)
   assert.equal((receipt.body['asking'] as JsonObject)['decided_by'], 'majority')
   assert.equal(receipt.body['backend_id'], gateway.upstreams[1]!.id)
+  const told = explanation(receipt.body)
+  assert.match(told, /asked +several, vote; majority: more than half of the ballots agree/)
+  assert.match(told, /member b +completed, answer 2 +resp_\w+ \*/)
   for (const upstream of gateway.upstreams) {
     assert.equal(upstream.asked.length, 1)
     assert.equal('homing' in upstream.asked[0]!.body, false, 'the field never reaches an engine')
