@@ -2,8 +2,10 @@
 import type { After } from './fleet/timers.ts'
 import type { Asking, EscalationReason, Merge } from './model/asking.ts'
 import type { ConversationItem, StoredItem } from './model/item.ts'
+import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
 import type { ResolvedTurn } from './model/turn.ts'
+import type { Answer } from './stages.ts'
 
 export type AskingStages = {
   /** Of the configuration, the rule that applies to this turn; null: one model answers. */
@@ -27,6 +29,8 @@ export type AskingStages = {
     storedId: string | null,
     from: { readonly model: string; readonly backendId: string },
   ) => void
+  /** The merged answer is what its reader reacts to; `outcome` is of the turn whose answer it is. */
+  readonly notice: (outcome: Outcome, turn: ResolvedTurn, answer: Answer) => void
   readonly escalations: EscalationPort
   readonly logprobs: LogprobsPort
   readonly observe: (turn: ResolvedTurn, receipt: Receipt) => void

@@ -217,7 +217,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
   const asking = buildAsking({
-    config, fleet, conversations, fingerprints, escalations, metrics, log, logprobs: new LogprobsRefused(), expertise,
+    config, fleet, conversations, fingerprints, escalations, signals, metrics, log, logprobs: new LogprobsRefused(), expertise,
   })
   const stages = buildStages({
     asking, config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,

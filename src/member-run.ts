@@ -10,10 +10,11 @@ import { Cancellation, type CancelSignal } from './model/cancellation.ts'
 import { HomingError } from './model/error.ts'
 import type { ConversationItem, StoredItem } from './model/item.ts'
 import { isObject, type JsonObject, type JsonValue } from './model/json.ts'
+import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
 import type { ResolvedTurn } from './model/turn.ts'
 import type { Usage } from './model/usage.ts'
-import type { Stages } from './stages.ts'
+import type { Answer, Stages } from './stages.ts'
 import { CollectingSink, type LiveEvents } from './upstream/ensemble/collecting-sink.ts'
 import { confidenceOf } from './upstream/ensemble/doubt.ts'
 import { withoutLogprobs } from './upstream/ensemble/without-logprobs.ts'
@@ -32,6 +33,8 @@ export type MemberAnswer = {
   readonly receipt: Receipt | null
   readonly usage: Usage | null
   readonly confidence: number | null
+  /** What learning was told of it; null where no backend answered. */
+  readonly learned: { readonly outcome: Outcome; readonly cut: Answer['cut'] } | null
   readonly error: HomingError | null
 }
 
@@ -97,6 +100,7 @@ async function ask(parts: MemberParts, abort: Cancellation): Promise<MemberAnswe
   const sink = new CollectingSink(parts.live ?? null)
   let receipt: Receipt | null = null
   let output: readonly ConversationItem[] = []
+  let learned: MemberAnswer['learned'] = null
   const ofMember = (made: Receipt): Receipt => ({ ...made, memberOf: mergedId })
   const clean = <T extends ConversationItem>(items: readonly T[]): readonly T[] => (strips ? items.map(withoutLogprobs) : items)
   const own: Stages = {
@@ -108,6 +112,10 @@ async function ask(parts: MemberParts, abort: Cancellation): Promise<MemberAnswe
       },
     },
     observe: (described, made, result) => stages.observe(described, ofMember(made), result),
+    learn: (outcome, described, answer) => {
+      learned = { outcome, cut: answer?.cut ?? null }
+      return stages.learn(outcome, described, null)
+    },
     remember: (described, placed, written, ...rest) => {
       output = clean(written)
       return stages.remember(described, placed, clean(written), ...rest)
@@ -142,6 +150,7 @@ async function ask(parts: MemberParts, abort: Cancellation): Promise<MemberAnswe
     headers: sink.headers,
     receipt: made,
     usage: usageOf(turn, body, made),
+    learned: learned as MemberAnswer['learned'],
     confidence: body === null ? null : confidenceOf(logprobsIn(turn, responseIn(body))),
     error: status === 'failed' ? (error ?? new HomingError('backend_error', { why: made?.trouble ?? 'The answer broke off.' })) : null,
   }

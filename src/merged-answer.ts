@@ -65,6 +65,7 @@ export class MergedAnswer {
     const homing = { [note.merge === 'cascade' ? 'cascade' : 'ensemble']: noteBody(note, usageBody) }
     let receipt: Receipt = ownReceipt(answer.receipt!, this.id, turn, note)
     this.#stages.receipts.put(turn, receipt)
+    this.#notice(answer)
     if (turn.endpoint === 'chat') {
       this.#adopt(answer, [], null)
       const { choices, ...rest } = answer.body ?? {}
@@ -120,6 +121,12 @@ export class MergedAnswer {
     const items = this.#turn.endpoint === 'chat' ? answer.output : output
     const { backendId } = answer.receipt!
     this.#stages.asking.adopt(this.#turn, items as readonly StoredItem[], storedId, { model: answer.model, backendId })
+  }
+
+  #notice({ learned, output }: MemberAnswer): void {
+    if (learned === null) return
+    const { outcome, cut } = learned
+    this.#stages.asking.notice(outcome, this.#turn, { id: this.id, output: output as readonly StoredItem[], cut })
   }
 
   #resource(model: string): JsonObject {

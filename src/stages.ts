@@ -75,7 +75,8 @@ export type Stages = {
   readonly learn: (
     outcome: Outcome,
     turn: ResolvedTurn,
-    answer: Answer,
+    /** Null: one of several that nobody reads by itself, so no reaction to it will come. */
+    answer: Answer | null,
   ) => { readonly prewarmed: boolean; readonly finding: CacheEvidence['finding'] }
   /** What an answer made of several ones needs beside the stages of each. */
   readonly asking: AskingStages

@@ -15,6 +15,7 @@ import type { Conversations } from './conversations.ts'
 import type { Fingerprints } from './fingerprints.ts'
 import type { Fleet } from './fleet.ts'
 import { logLine } from './log.ts'
+import type { ImplicitSignals } from './signals.ts'
 
 /** What has been learned of who is good at what. */
 export interface ExpertisePort {
@@ -30,12 +31,13 @@ export type AskingParts = {
   readonly expertise: ExpertisePort
   readonly escalations: Escalations
   readonly logprobs: AskingStages['logprobs']
+  readonly signals: ImplicitSignals
   readonly metrics: Metrics
   readonly log: Logger
 }
 
 export function buildAsking(parts: AskingParts): AskingStages {
-  const { fleet, conversations, fingerprints, expertise, escalations, logprobs, metrics, log } = parts
+  const { fleet, conversations, fingerprints, expertise, escalations, logprobs, signals, metrics, log } = parts
   const { askingRules: rules, modelGroups } = parts.config
   const groups = new Map(modelGroups.map((group) => [group.name, group]))
   const { sessions, lastTurns, resolvePorts } = conversations
@@ -65,6 +67,7 @@ export function buildAsking(parts: AskingParts): AskingStages {
       const chain = rememberTurn(turn, output, stored, resolvePorts).forModel(model)
       lastTurns.remember(underModel(turn, model, [], resolvePorts), chain, output.some(({ type }) => type === 'reasoning'))
     },
+    notice: signals.notice,
     escalations,
     logprobs,
     observe: (turn, receipt) => {

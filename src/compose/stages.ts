@@ -128,7 +128,7 @@ export function buildStages(parts: StageParts): Stages {
     },
     learn: (outcome, turn, answer) => {
       try {
-        parts.signals.notice(outcome, turn, answer)
+        if (answer !== null) parts.signals.notice(outcome, turn, answer)
         charactersPerToken.observe(outcome)
         parts.expectations.answered(outcome)
         const finding = scheduler.observe(outcome)

@@ -537,3 +537,17 @@ test('a reasoning member is replayed with its thoughts, and calls of tools as ca
   assert.equal(call[0]!['index'], 0)
   assert.equal((((chunks[1]!.data as JsonObject)['choices'] as readonly JsonObject[])[0]!)['finish_reason'], 'tool_calls')
 })
+
+test('reactions are to the merged answer: its members and its judge wait for none', LIMIT, async (t) => {
+  const gateway = await harness(t, { models: [...MODELS, 'judge'] })
+  ;[says('Paris'), says('Berlin'), says('Rome'), says('VERDICT: 1')].forEach((script, index) => (gateway.upstreams[index]!.usual = script))
+  const count = async (sample: string): Promise<number> => {
+    const page = await (await fetch(`${gateway.url}/metrics`)).text()
+    const line = page.split('\n').find((one) => one.startsWith(`${sample} `))
+    return line === undefined ? 0 : Number(line.slice(sample.length + 1))
+  }
+  const { body } = await gateway.json('/v1/responses', responses({ merge: 'judge', judge: 'judge' }))
+  assert.equal(await count('homing_state_size{what="implicit_waiting"}'), 1)
+  await gateway.json('/v1/responses', { model: 'a', input: 'No, that is wrong.', previous_response_id: body['id'] })
+  assert.equal(await count('homing_implicit_answers_total{settled_by="next_turn"}'), 1)
+})
