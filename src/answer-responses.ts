@@ -88,7 +88,7 @@ export async function answerResponses(run: TurnRun): Promise<void> {
   stages.observe(turn, receipt, result)
 }
 
-const storageFailure = (error: unknown): HomingError =>
+export const storageFailure = (error: unknown): HomingError =>
   error instanceof HomingError
     ? error
     : new HomingError('storage_error', { why: error instanceof Error ? error.message : 'unknown' }, { cause: error })

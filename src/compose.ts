@@ -6,6 +6,7 @@
 import { randomInt } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createAffinityRouter } from './affinity.ts'
+import { buildAsking } from './compose/asking.ts'
 import { followBackends } from './compose/backend-changes.ts'
 import { buildCache } from './compose/cache.ts'
 import { buildConversations, openStore, rebuildIndex } from './compose/conversations.ts'
@@ -36,8 +37,10 @@ import { OPEN_TENANT, Tenants } from './http/tenants.ts'
 import { IdleQueue } from './idle-queue.ts'
 import { Ids } from './ids.ts'
 import { CharactersPerToken } from './learn/characters-per-token.ts'
+import { Escalations } from './learn/escalations.ts'
 import { Expectations } from './learn/expectations.ts'
 import { LatencyModel } from './learn/latency.ts'
+import { LogprobsRefused } from './learn/logprobs-refused.ts'
 import { OutputLength } from './learn/output-length.ts'
 import { ServedCentres } from './learn/served-centres.ts'
 import { Metrics } from './metrics.ts'
@@ -126,6 +129,7 @@ export async function startGateway(config: Config, options: { readonly version: 
 
   // kv, learn, schedule
   const outputLength = new OutputLength()
+  const escalations = new Escalations(Math.random)
   const charactersPerToken = new CharactersPerToken()
   const cache = buildCache({
     memory: config.memory,
@@ -183,7 +187,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   const metrics = new Metrics(
     gaugesOf({
       fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, signals, scheduler, store, receipts, outcomes, latency, outputLength,
-      expectations, tenantLimits,
+      expectations, escalations, tenantLimits,
       prewarming: () => prewarming,
     }),
   )
@@ -208,11 +212,15 @@ export async function startGateway(config: Config, options: { readonly version: 
     ...fingerprints.snapshots,
     ...expectations.snapshots,
     outcomes.dated({ name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
+    escalations.snapshotPart,
   ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
 
+  const asking = buildAsking({
+    config, fleet, conversations, fingerprints, escalations, signals, metrics, log, logprobs: new LogprobsRefused(), expertise,
+  })
   const stages = buildStages({
-    config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
+    asking, config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
     fingerprints, specialisation, servedCentres, expectations, idle, signals, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 

@@ -10,6 +10,7 @@ import type { Listen } from './config/address.ts'
 import { backendReader } from './config/backend.ts'
 import { ConfigDocument } from './config/document.ts'
 import { embeddingsReader, type EmbeddingsConfig } from './config/embeddings.ts'
+import { readAskingRules, type AskingRule } from './config/ensembles.ts'
 import { NO_OWN_LABELS, ownLabels, type OwnLabels } from './config/label-examples.ts'
 import { readLearning, type LearningConfig } from './config/learning.ts'
 import { declaredModels, modelGroups, type ModelConfig, type ModelGroupConfig } from './config/model-groups.ts'
@@ -111,6 +112,8 @@ export type Config = {
   /** What the operator says of models, by public name. */
   readonly models: Readonly<Record<string, ModelConfig>>
   readonly learning: LearningConfig
+  /** When several models are asked although the client did not say so. */
+  readonly askingRules: readonly AskingRule[]
 }
 
 /** Every default outside a backend (those are BACKEND_DEFAULTS). */
@@ -161,6 +164,7 @@ export type ConfigSource = {
 const KEYS = [
   'listen', 'open', 'store', 'tenants', 'backends', 'admin', 'limits', 'memory', 'policy', 'chunked_prefill',
   'stream_commit_after', 'shutdown_grace', 'log', 'fingerprint', 'model_groups', 'models', 'learning',
+  'ensembles', 'cascades',
 ]
 const TENANT_LIMIT_KEYS = ['concurrency', 'requests_per_minute', 'tokens_per_minute', 'tokens_counted']
 const LIMIT_KEYS = ['body_bytes', 'items', 'depth', ...TENANT_LIMIT_KEYS]
@@ -244,6 +248,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
     streamCommitAfterMs: section.read('stream_commit_after', duration(0), DEFAULTS.streamCommitAfterMs),
     shutdownGraceMs: section.read('shutdown_grace', duration(0), DEFAULTS.shutdownGraceMs),
     log: { level: readLogLevel(log, root, flags) },
+    askingRules: readAskingRules(section),
   }
 }
 

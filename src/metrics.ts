@@ -1,5 +1,6 @@
 /** Prometheus metrics, in the field's names and base units. Labels are bounded: backends, models offered, fixed words. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { AskingNote } from './model/asking.ts'
 import type { Receipt } from './model/receipt.ts'
 import { TurnTotals, type TotalsCounter } from './turn-totals.ts'
 
@@ -143,6 +144,21 @@ export class Metrics {
     ['backend'],
   )
   readonly #fallbacks = this.#counter('homing_fallbacks_total', 'Degraded decisions, by what was missing.', ['what'])
+  readonly #ensembles = this.#counter(
+    'homing_ensembles_total',
+    'Answers made of several ones, by how they were merged, what decided and what came of it.',
+    ['merge', 'decided_by', 'outcome'],
+  )
+  readonly #members = this.#counter(
+    'homing_ensemble_members_total',
+    'Turns that such answers were made of, by their part and what became of them.',
+    ['merge', 'role', 'status'],
+  )
+  readonly #escalations = this.#counter(
+    'homing_escalations_total',
+    'Cascades that went on to the next model, by why.',
+    ['why'],
+  )
   readonly #probes = this.#counter(
     'homing_backend_state_changes_total',
     'Backends that left or came back, by what happened.',
@@ -327,6 +343,16 @@ export class Metrics {
     this.#decide.observe(receipt.decideMicroseconds / 1e6)
     if (receipt.ceilingAt !== undefined) this.#ceilingWaits.inc({ backend: receipt.ceilingAt })
     if (receipt.queuedMs > 0) this.#queued.observe(receipt.queuedMs / 1000)
+  }
+
+  asked({ merge, decidedBy, members, escalations }: AskingNote, outcome: string): void {
+    this.#ensembles.inc({ merge, decided_by: decidedBy, outcome })
+    for (const { role, status } of members) this.#members.inc({ merge, role, status })
+    for (const { why } of escalations ?? []) this.#escalations.inc({ why })
+  }
+
+  askedInVain(merge: string, code: string): void {
+    this.#ensembles.inc({ merge, decided_by: 'none', outcome: code })
   }
 
   fingerprint(seconds: number, partial: boolean): void {

@@ -21,7 +21,9 @@ export function estimateRequest(
   const { parent } = turn
   const picture = pictureOf(turn)
   const usage = parent?.resource['usage']
-  const outputTokens = isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0
+  // the usage of an answer made of several counts them all; its receipt is of the one that was given
+  const own = parent?.receipt?.asking === undefined ? null : parent.receipt.outputTokens
+  const outputTokens = own ?? (isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0)
   const promptTokens =
     (known?.tokens ?? 0) + (turn.chain.totalCharacters - (known?.characters ?? 0)) / charactersPerToken + TEMPLATE_TOKENS
   return {

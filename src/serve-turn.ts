@@ -9,15 +9,16 @@
  * crash. Learning is never seen by the client.
  *
  * `turn-run.ts` places, dispatches and closes the books; `answer-chat.ts` and `answer-responses.ts` say what the client
- * of each API sees.
+ * of each API sees. Where several models are asked, `answer-ensemble.ts` and `answer-cascade.ts` send one such turn to each.
  */
-import { answerChat } from './answer-chat.ts'
-import { answerResponses } from './answer-responses.ts'
+import { answerCascade } from './answer-cascade.ts'
+import { answerEnsemble } from './answer-ensemble.ts'
+import { answerTurn } from './answer-turn.ts'
+import { isAffordable } from './asked-models.ts'
+import type { Asking } from './model/asking.ts'
 import { Cancellation } from './model/cancellation.ts'
-import { HomingError } from './model/error.ts'
-import type { Turn } from './model/turn.ts'
+import type { ResolvedTurn, Turn } from './model/turn.ts'
 import type { Stages } from './stages.ts'
-import { TurnRun } from './turn-run.ts'
 import type { ClientSink } from './upstream/client-sink.ts'
 
 /** Rejects with a HomingError when nothing has been sent; otherwise the client has had its ending. */
@@ -27,15 +28,18 @@ export async function serveTurn(turn: Turn, sink: ClientSink, stages: Stages): P
   const asked = await stages.resolve(turn)
   if (abort.aborted) return // nobody waits any more
   const resolved = stages.fingerprint(asked, true)
-  const request = stages.schedulingRequest(resolved)
-  const charge = stages.charge(request)
-  const run = new TurnRun({ turn: resolved, request, charge, sink, abort, stages })
-  try {
-    if (turn.endpoint === 'chat') await answerChat(run)
-    else await answerResponses(run)
-  } catch (error) {
-    if (!abort.aborted || error instanceof HomingError) throw error // a client that left while it waited is told nothing
-  } finally {
-    run.close()
-  }
+  const asking = turn.asking === undefined ? ruleFor(resolved, stages) : turn.asking
+  if (asking === null) return answerTurn(resolved, sink, abort, stages)
+  // who is asked depends on what the turn is about, so it is read whole
+  const described = resolved.fingerprint === undefined ? stages.fingerprint(resolved, false) : resolved
+  if (asking.kind === 'ensemble') await answerEnsemble(described, asking, sink, abort, stages)
+  else await answerCascade(described, asking, sink, abort, stages)
+}
+
+/** Most often there is none. */
+function ruleFor(turn: ResolvedTurn, stages: Stages): Asking | null {
+  const asking = stages.asking.ruleFor(turn)
+  if (asking === null || isAffordable(turn, asking, stages)) return asking
+  stages.asking.fallback('ensemble_rule_unaffordable')
+  return null
 }

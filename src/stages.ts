@@ -1,4 +1,5 @@
 /** What the spine is made of: each stage as the spine calls it; `compose.ts` hands in the real ones. */
+import type { AskingStages } from './asking-stages.ts'
 import type { CacheEvidence } from './cache-account.ts'
 import type { TokenCharge } from './http/tenant-limits.ts'
 import type { Backend, Protocol } from './model/backend.ts'
@@ -74,8 +75,11 @@ export type Stages = {
   readonly learn: (
     outcome: Outcome,
     turn: ResolvedTurn,
-    answer: Answer,
+    /** Null: one of several that nobody reads by itself, so no reaction to it will come. */
+    answer: Answer | null,
   ) => { readonly prewarmed: boolean; readonly finding: CacheEvidence['finding'] }
+  /** What an answer made of several ones needs beside the stages of each. */
+  readonly asking: AskingStages
   /** From here on the answer is known by its id: before its last byte is sent. */
   readonly receipts: { put(turn: ResolvedTurn, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void

@@ -51,6 +51,7 @@ export function explanation(receipt: JsonObject): string {
     ...cacheLines(object(receipt['cache'])),
     ...forecastLine(object(receipt['forecast'])),
     ...learnedLines(object(receipt['learned'])),
+    ...askingLines(object(receipt['asking'])),
     `  answer     ${tokens(receipt['output_tokens'])} tokens, first after ${milliseconds(receipt['ttft_ms'])}, ` +
       `all after ${milliseconds(receipt['total_ms'])}`,
     `  decided    in ${decided}, after waiting ${milliseconds(receipt['queued_ms'])}`,
@@ -103,6 +104,35 @@ function preparedLine(prepared: JsonObject): readonly string[] {
   if (typeof prepared['tokens'] !== 'number') return []
   const pieces = `${tokens(prepared['tokens'])} tokens in ${number(prepared['pieces'], 0)} pieces`
   return [`  prepared   ${pieces} in ${milliseconds(prepared['ms'])}, with room for shorter turns between them`]
+}
+
+const DECIDED_BY: Readonly<Record<string, string>> = {
+  only_answer: 'no other answer was there',
+  majority: 'more than half of the ballots agree',
+  plurality: 'it has the most ballots',
+  quality: 'most is expected of its model',
+  confidence: 'its tokens were the most probable',
+  order: 'nothing told the answers apart, and it stands first',
+  verdict: 'the judge chose it',
+  synthesis: 'it was written from all answers',
+  confident: 'there was no reason to ask the next model',
+  escalated: 'the answer of the model before was doubtful',
+  not_worth_it: 'asking the next model has not paid lately',
+}
+
+/** Who else was asked, where several were. */
+function askingLines(asking: JsonObject): readonly string[] {
+  if (typeof asking['merge'] !== 'string') return []
+  const by = text(asking['decided_by'])
+  const members = objects(asking['members']).map((member) => {
+    const vote = typeof member['vote'] === 'number' ? `, answer ${number(member['vote'], 0)}` : ''
+    const sure = typeof member['confidence'] === 'number' ? `, confidence ${number(member['confidence'], 2)}` : ''
+    const error = typeof member['error'] === 'string' ? `: ${text(member['error'])}` : ''
+    const chosen = member['id'] === asking['chosen'] ? ' *' : ''
+    return `             ${text(member['role'])} ${text(member['model'])}  ${text(member['status'])}${error}${vote}${sure}  ${text(member['id'])}${chosen}`
+  })
+  const steps = objects(asking['escalations']).map((step) => `             ${text(step['from'])} -> ${text(step['to'])}: ${text(step['why'])}`)
+  return [`  asked      several, ${text(asking['merge'])}; ${by}: ${DECIDED_BY[by] ?? 'see the members'}`, ...steps, ...members]
 }
 
 const CACHE_VERDICTS: Readonly<Record<string, string>> = {

@@ -4,6 +4,7 @@ import { cacheReportCounter, prewarmCounters } from '../cache-totals.ts'
 import type { ResponseStore } from '../conversation/response-store.ts'
 import type { TenantLimits } from '../http/tenant-limits.ts'
 import type { Expectations, QuantityName } from '../learn/expectations.ts'
+import type { Escalations } from '../learn/escalations.ts'
 import type { LatencyModel } from '../learn/latency.ts'
 import type { OutputLength } from '../learn/output-length.ts'
 import type { Gauges } from '../metrics.ts'
@@ -20,6 +21,7 @@ import type { Prewarming } from './prewarming.ts'
 import type { ImplicitSignals } from './signals.ts'
 
 export type GaugeParts = {
+  readonly escalations: Escalations
   readonly fleet: Fleet
   readonly cache: CacheKnowledge
   readonly kvEvents: KvEvents
@@ -66,6 +68,12 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       cacheReportCounter(() => cacheReports.counts),
       ...parts.outcomes.counters,
       ...parts.signals.counters,
+      {
+        name: 'homing_escalations_weighed_total',
+        help: 'Answers of a cascade without a set threshold, by whether asking the next model was thought to pay.',
+        labelNames: ['decision'],
+        read: () => Object.entries(parts.escalations.counts).map(([decision, value]) => ({ labels: { decision }, value })),
+      },
       ...prewarmCounters({ rules: () => prewarming().prewarmAccount.rules, counts: () => prewarming().prewarmer.counts }),
     ],
     tokensLeft: () =>
@@ -126,6 +134,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
         prewarm_wishes: prewarming().prewarmer.wishes,
         prefix_groups: prewarming().prefixGroups.size,
         receipts: receipts.size,
+        escalation_cells: parts.escalations.size,
         gradable_answers: parts.outcomes.book.size,
         gradable_answer_bytes: parts.outcomes.book.bytes,
         token_anchors: anchors.size,
@@ -152,6 +161,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       last_turns_size: lastTurns.evictions.size,
       ...prefixed('residences_', pressure.evictions),
       receipts_size: receipts.evictions.size,
+      escalation_cells_size: parts.escalations.evictions.size,
       ...prefixed('gradable_answers_', parts.outcomes.book.evictions),
       token_anchors_size: anchors.evictions.size,
       output_length_size: outputLength.evicted,

@@ -17,7 +17,7 @@ import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 
 export type SpecialisationParts = {
-  readonly config: Pick<Config, 'file' | 'modelGroups' | 'models' | 'backends' | 'learning'>
+  readonly config: Pick<Config, 'file' | 'modelGroups' | 'models' | 'backends' | 'learning' | 'askingRules'>
   /** Of the fingerprint; empty where there is none. */
   readonly topics: readonly string[]
   /** The model of the session's last turn, null where it is not known. */
@@ -105,17 +105,19 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
   }
 }
 
-function checkTopics({ file, models, backends }: SpecialisationParts['config'], topics: readonly string[]): void {
+function checkTopics({ file, models, backends, askingRules }: SpecialisationParts['config'], topics: readonly string[]): void {
   const problems: ConfigProblem[] = []
+  const checkTopic = (path: string, topic: string): void => {
+    if (topics.includes(topic)) return
+    const message = topics.length === 0 ? 'fingerprints are switched off, so no topic is ever known' : `is no topic; ${nearest(topic, topics)}`
+    problems.push({ path, message, line: null })
+  }
   const check = (path: string, declared: DeclaredExpertise | undefined): void => {
-    for (const topic of Object.keys(declared ?? {})) {
-      if (topics.includes(topic)) continue
-      const message = topics.length === 0 ? 'fingerprints are switched off, so no topic is ever known' : `is no topic; ${nearest(topic, topics)}`
-      problems.push({ path: `${path}.specialises_in.${topic}`, message, line: null })
-    }
+    for (const topic of Object.keys(declared ?? {})) checkTopic(`${path}.specialises_in.${topic}`, topic)
   }
   for (const [name, { specialisesIn }] of Object.entries(models)) check(`models.${name}`, specialisesIn)
   backends.forEach(({ specialisesIn }, at) => check(`backends[${at}]`, specialisesIn))
+  for (const { at, topics: own } of askingRules) for (const topic of own ?? []) checkTopic(`${at}.topics.${topic}`, topic)
   if (problems.length > 0) throw new ConfigError(problems, file)
 }
 

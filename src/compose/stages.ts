@@ -30,6 +30,7 @@ import type { ImplicitSignals } from './signals.ts'
 import type { Specialisation } from './specialisation.ts'
 
 export type StageParts = {
+  readonly asking: Stages['asking']
   readonly config: Pick<Config, 'chunkedPrefill' | 'streamCommitAfterMs'>
   readonly fleet: Fleet
   readonly cache: CacheKnowledge
@@ -127,7 +128,7 @@ export function buildStages(parts: StageParts): Stages {
     },
     learn: (outcome, turn, answer) => {
       try {
-        parts.signals.notice(outcome, turn, answer)
+        if (answer !== null) parts.signals.notice(outcome, turn, answer)
         charactersPerToken.observe(outcome)
         parts.expectations.answered(outcome)
         const finding = scheduler.observe(outcome)
@@ -143,6 +144,7 @@ export function buildStages(parts: StageParts): Stages {
         return { prewarmed: false, finding: null }
       }
     },
+    asking: parts.asking,
     receipts: {
       put: (turn, receipt) => {
         receipts.put(turn.tenant, receipt)

@@ -26,7 +26,9 @@ export function diagnoseCache(
   if (comparison === null) return { type: 'comparison_response_not_found' }
   if (cachedTokens.actual === null || comparison.promptTokens === null) return { type: 'unavailable' }
   const usage = comparison.resource['usage']
-  const outputTokens = isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0
+  // the usage of an answer made of several counts them all; its receipt is of the one that was given
+  const own = comparison.receipt?.asking === undefined ? null : comparison.receipt.outputTokens
+  const outputTokens = own ?? (isObject(usage) && typeof usage['output_tokens'] === 'number' ? usage['output_tokens'] : 0)
   const continues = turn.previousResponseId === comparison.id
   const reusable = comparison.promptTokens + (continues ? outputTokens : 0)
   const missed = Math.max(0, reusable - cachedTokens.actual)

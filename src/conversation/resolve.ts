@@ -104,6 +104,7 @@ const withHistory = (turn: Turn, history: Omit<ResolvedTurn, keyof Turn>): Resol
   maxOutputTokens: turn.maxOutputTokens,
   body: turn.body,
   bodyBytes: turn.bodyBytes,
+  asking: turn.asking,
   context: history.context,
   contextItemIds: history.contextItemIds,
   newItems: history.newItems,
@@ -115,6 +116,26 @@ const withHistory = (turn: Turn, history: Omit<ResolvedTurn, keyof Turn>): Resol
   parent: history.parent,
   session: history.session,
 })
+
+/**
+ * The same turn for another model, `added` behind its context: only the chain differs, since it names the model. The parent
+ * says where the conversation is warm only where the same model answered it.
+ */
+export function underModel(
+  turn: ResolvedTurn,
+  model: string,
+  added: readonly ConversationItem[],
+  ports: Pick<ResolvePorts, 'chains'>,
+): ResolvedTurn {
+  return {
+    ...turn,
+    model,
+    context: added.length === 0 ? turn.context : [...turn.context, ...added],
+    headKey: turn.endpoint === 'chat' ? 0 : headOf({ ...turn, model }, turn.effectiveTools, ports).key,
+    chain: extendByItems(turn.chain.forModel(model), added, ports.chains),
+    parent: turn.parent?.model === model ? turn.parent : null,
+  }
+}
 
 async function readHistory(turn: Turn, ports: ResolvePorts): Promise<History> {
   if (turn.previousResponseId !== null) {
@@ -217,7 +238,7 @@ const idPrefix = (type: string): 'msg' | 'fc' | 'fco' | 'rs' | 'item' | 'ctc' | 
 type Head = { readonly chain: GrowingChain; readonly key: number; readonly characters: number }
 
 /** What stands before the items. The key names all of it: the text is filled up to whole blocks, since only those are hashed. */
-function headOf(turn: Turn, tools: readonly JsonObject[], ports: ResolvePorts): Head {
+function headOf(turn: Turn, tools: readonly JsonObject[], ports: Pick<ResolvePorts, 'chains'>): Head {
   const text = ports.chains.head(turn.instructions, tools)
   const root = ports.chains.root(turn.tenant, turn.model)
   const chain = text === '' ? root : root.extend(text)

@@ -29,6 +29,8 @@ export function passthroughRoutes(router: Router<Handler>, ports: PassthroughRou
         if (body['model'] === undefined) throw new HomingError('missing_required_parameter', { param: 'model' })
         if (typeof body['model'] !== 'string')
           throw new HomingError('invalid_type', { param: 'model', expected: 'a string', got: typeof body['model'] })
+        if ((body['homing'] ?? null) !== null)
+          throw new HomingError('unsupported_parameter', { param: 'homing', why: 'only responses and chat completions can be asked of several models' })
         await ports.forward(endpoint, body['model'], body, call)
       },
     })

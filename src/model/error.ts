@@ -53,6 +53,7 @@ const TABLE = {
   ],
   storage_error: [500, 'server_error', 'The answer could not be stored: {why}.'],
   backend_error: [502, 'server_error', '{why}'],
+  quorum_missed: [502, 'server_error', '{answered} of {asked} models answered; the quorum is {quorum}.'],
   no_backend_available: [503, 'server_error', 'No usable backend for this request: {why}.'],
   shutting_down: [503, 'server_error', 'The gateway is shutting down.'],
 } as const satisfies Record<string, readonly [number, string, string]>

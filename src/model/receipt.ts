@@ -1,3 +1,4 @@
+import type { AskingNote } from './asking.ts'
 import type { FingerprintNote } from './fingerprint.ts'
 import type { SessionSource } from './turn.ts'
 import type { ConsideredModel, DecisionReason } from './decision.ts'
@@ -85,4 +86,8 @@ export type Receipt = {
   readonly omitted: readonly string[]
   readonly outcome: 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled'
   readonly trouble: string | null
+  /** Of an answer that was made of several: who was asked, and what decided; left out otherwise. */
+  readonly asking?: AskingNote
+  /** The answer that this one was asked for as a part; left out otherwise. */
+  readonly memberOf?: string
 }

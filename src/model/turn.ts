@@ -1,3 +1,4 @@
+import type { Asking } from './asking.ts'
 import type { SchedulingRequest } from './decision.ts'
 import type { FingerprintNote } from './fingerprint.ts'
 import type { ConversationItem, StoredItem } from './item.ts'
@@ -35,6 +36,8 @@ export type Turn = {
   readonly body: JsonObject
   /** The bytes it was parsed from, where they may be sent on as they are. */
   readonly bodyBytes?: Buffer | undefined
+  /** How several models are to be asked; null: one, whatever the rules say; left out: as the rules say. */
+  readonly asking?: Asking | null | undefined
 }
 
 /**

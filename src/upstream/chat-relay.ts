@@ -348,7 +348,7 @@ function asStream(completion: JsonObject, wantsUsage: boolean): Buffer[] {
 }
 
 /** In chunks, calls carry the place at which clients collect their parts. */
-function deltaOf(message: JsonValue | undefined): JsonObject {
+export function deltaOf(message: JsonValue | undefined): JsonObject {
   if (!isObject(message)) return {}
   const calls = message['tool_calls']
   if (!Array.isArray(calls)) return message

@@ -22,6 +22,7 @@ import {
   wrongType,
   wrongValue,
 } from './parse-checks.ts'
+import { readAsking } from './parse-asking.ts'
 import type { Limits, TurnMeta } from './parse-responses.ts'
 
 export function parseChat(body: unknown, meta: TurnMeta, limits: Limits): Turn {
@@ -47,8 +48,9 @@ export function parseChat(body: unknown, meta: TurnMeta, limits: Limits): Turn {
     sessionHint: meta.sessionHint,
     cacheKey: optionalString(body, 'prompt_cache_key', ''),
     maxOutputTokens: optionalInteger(body, 'max_completion_tokens', '', 1) ?? maxTokens,
-    body,
-    bodyBytes: meta.bodyBytes,
+    // the gateway's own field goes no further
+    ...(body['homing'] === undefined ? { body, bodyBytes: meta.bodyBytes } : { body: { ...body, homing: undefined } }),
+    asking: readAsking(body),
   }
 }
 

@@ -8,6 +8,7 @@ import { isObject } from '../model/json.ts'
 import type { JsonObject } from '../model/json.ts'
 import type { Turn } from '../model/turn.ts'
 import { normaliseItems } from './normalise-item.ts'
+import { readAsking } from './parse-asking.ts'
 import {
   checkDepth,
   checkMetadata,
@@ -95,6 +96,7 @@ export function parseResponses(body: unknown, meta: TurnMeta, limits: Limits): T
     cacheKey: optionalString(body, 'prompt_cache_key', ''),
     maxOutputTokens: optionalInteger(body, 'max_output_tokens', '', 1),
     body,
+    asking: readAsking(body),
   }
 }
 

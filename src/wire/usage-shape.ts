@@ -79,3 +79,14 @@ export function usageToResponses(usage: Usage): JsonObject {
     total_tokens: usage.promptTokens + usage.outputTokens,
   }
 }
+
+/** The Chat shape. */
+export function usageToChat(usage: Usage): JsonObject {
+  return {
+    prompt_tokens: usage.promptTokens,
+    completion_tokens: usage.outputTokens,
+    total_tokens: usage.promptTokens + usage.outputTokens,
+    prompt_tokens_details: { cached_tokens: usage.cachedTokens ?? 0 },
+    completion_tokens_details: { reasoning_tokens: usage.reasoningTokens ?? 0 },
+  }
+}

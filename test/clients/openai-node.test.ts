@@ -317,3 +317,42 @@ test('over a simulated fleet each conversation stays where its cache is', async 
     seen.push(...gateway.exchanges)
   }
 })
+
+test('an answer made of several is a response and a completion as any other, whole and streamed', async () => {
+  const asks = { homing: { ensemble: { models: [MODEL, MODEL, MODEL], merge: 'vote', quorum: 3 } } }
+  const says: Script = (body) => (messagesOf(body).at(-1)?.content === 'last' ? { text: 'gone on' } : { text: 'forty two' })
+  await withHouse(says, async (client, { engine }) => {
+    const whole = await client.responses.create({ model: MODEL, input: 'count', ...asks })
+    assert.equal(whole.output_text, 'forty two')
+    const stored = await client.responses.retrieve(whole.id)
+    assert.equal(stored.output_text, 'forty two')
+    const { homing } = whole as unknown as { homing: { ensemble: { members: { id: string }[] } } }
+    for (const { id } of homing.ensemble.members) assert.equal((await client.responses.retrieve(id)).output_text, 'forty two')
+
+    const helper = client.responses.stream({ model: MODEL, input: 'count', ...asks })
+    let text = ''
+    helper.on('response.output_text.delta', ({ delta }) => void (text += delta))
+    const streamed = await helper.finalResponse()
+    assert.equal(streamed.output_text, 'forty two')
+    assert.equal(text, 'forty two')
+    const next = await client.responses.create({ model: MODEL, input: 'last', previous_response_id: streamed.id })
+    assert.equal(next.output_text, 'gone on')
+    assert.equal(messagesOf(engine.requests.at(-1)).length, 3)
+
+    const message = { role: 'user', content: 'count' } as const
+    const completion = await client.chat.completions.create({ model: MODEL, messages: [message], ...asks })
+    assert.equal(completion.choices[0]!.message.content, 'forty two')
+    const chat = client.chat.completions.stream({ model: MODEL, messages: [message], stream_options: { include_usage: true }, ...asks })
+    const final = await chat.finalChatCompletion()
+    assert.equal(final.choices[0]!.message.content, 'forty two')
+    assert.equal(final.usage!.completion_tokens % 3, 0)
+
+    const written = client.responses.stream({ model: MODEL, input: 'count', homing: { ensemble: { models: [MODEL, MODEL], merge: 'synthesis' } } } as Parameters<typeof client.responses.stream>[0])
+    assert.equal((await written.finalResponse()).output_text, 'forty two')
+    const climbed = client.responses.stream({ model: MODEL, input: 'count', homing: { ensemble: { models: [MODEL], merge: 'best_of' } } } as Parameters<typeof client.responses.stream>[0])
+    assert.equal((await climbed.finalResponse()).output_text, 'forty two')
+    const error = await client.responses.create({ model: MODEL, input: 'count', homing: { ensemble: { models: [MODEL], merge: 'mix' } } } as Parameters<typeof client.responses.create>[0]).catch((refused: unknown) => refused)
+    assert.ok(error instanceof BadRequestError)
+    assert.equal(error.param, 'homing.ensemble.merge')
+  })
+})

@@ -71,6 +71,7 @@ log: { level: warn }
       bodyBytes: 2 ** 20, items: 50, depth: 9,
       tenant: { concurrency: null, requestsPerMinute: 600, tokensPerMinute: 50_000, tokensCounted: 'uncached' },
     },
+    askingRules: [],
     modelGroups: [],
     models: {},
     memory: { blockIndexBytes: 2 ** 26, lineageCharacters: 64 * 2 ** 20, lineages: 50_000, sessions: 200_000, receipts: 500 },
@@ -201,7 +202,7 @@ const MISTAKES: readonly [name: string, text: string, ...expected: string[]][] =
   ['a backend as text', 'backends: ["http://h:1"]',
     '1 backends[0]: expected a mapping with id, url, protocol, key, headers, models, context_tokens, max_inflight_tokens, timeouts, ca, prewarm, hints, kv_events, specialises_in, but got a string'],
   ['a list at the top', '- 1', '- : expected a mapping with listen, open, store, tenants, backends, admin, limits, ' +
-    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, fingerprint, model_groups, models, learning, but got a list'],
+    'memory, policy, chunked_prefill, stream_commit_after, shutdown_grace, log, fingerprint, model_groups, models, learning, ensembles, cascades, but got a list'],
   ['an open address without tenants', 'listen: 0.0.0.0:80',
     '1 listen: 0.0.0.0 can be reached from other machines and there are no tenants; ' +
     "configure tenants, or serve everybody with 'open: true' (--open)"],
