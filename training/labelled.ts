@@ -89,6 +89,30 @@ const CLINC_TOPICS: Readonly<Record<string, string>> = {
   banking: 'customer service',
   credit_cards: 'customer service',
 }
+/** Everyday things that no other built-in topic has. */
+const CLINC_OTHER: ReadonlySet<string> = new Set([
+  'recipe',
+  'ingredients_list',
+  'meal_suggestion',
+  'cook_time',
+  'food_last',
+  'calories',
+  'weather',
+  'time',
+  'timezone',
+  'translate',
+  'spelling',
+  'definition',
+  'flip_coin',
+  'roll_dice',
+  'travel_suggestion',
+  'vaccines',
+  'play_music',
+  'what_song',
+  'next_holiday',
+  'shopping_list',
+  'timer',
+])
 const SUBJECT_TOPICS: Readonly<Record<string, string>> = {
   abstract_algebra: 'math',
   business_ethics: 'business',
@@ -163,7 +187,7 @@ export function topicExamples(data: string): SourcedText[] {
       }),
       2 * MOST_OF_A_SET,
     ),
-    ...clinc(data, (row) => CLINC_TOPICS[row.domain ?? '']),
+    ...clinc(data, (row) => (CLINC_OTHER.has(row.intent) ? 'other' : CLINC_TOPICS[row.domain ?? ''])),
     ...capped(
       sgdDialogues(data).flatMap((turns) =>
         turns.filter(({ speaker, text }) => speaker === 'user' && text.split(' ').length > 4).map(({ text }) => ({

@@ -4,6 +4,7 @@ import { areaUnderCurve } from '../src/fingerprint/calibration.ts'
 import { ConversationContext, type Speaker } from '../src/fingerprint/conversation-context.ts'
 import { trainLinear, type LinearExample } from '../src/fingerprint/linear-model.ts'
 import { CIRCUMSTANCES, NO_ANSWERS, QuantityReader, withAnswer, type QuantityModels } from '../src/fingerprint/quantities.ts'
+import { NO_STEPS, withStep } from '../src/fingerprint/steps-so-far.ts'
 import { SHAPE } from '../src/fingerprint/text-shape.ts'
 import type { FeatureReader } from '../src/fingerprint/text-features.ts'
 import { rowsOf, sgdDialogues, writtenTexts, type AgentRun } from './labelled.ts'
@@ -22,7 +23,7 @@ export function complexityExamples(data: string, reader: FeatureReader): { exams
   const features = (text: string): Float32Array => {
     const read = reader.read(text)
     const quantities = new QuantityReader()
-    quantities.read(text, read, 'user', 0, NO_ANSWERS)
+    quantities.read(text, read, 'user', 0, NO_ANSWERS, NO_STEPS)
     return joined(quantities.shape, read.embedding)
   }
   const exams = rowsOf<{ subject: string; prompt: string } & Record<string, boolean>>(
@@ -82,7 +83,7 @@ export function outputExamples(data: string, reader: FeatureReader): { agents: G
   const quantities = new QuantityReader()
   const written = writtenTexts('intents').map(({ text, label }) => {
     const read = reader.read(text)
-    quantities.read(text, read, 'user', 0, NO_ANSWERS)
+    quantities.read(text, read, 'user', 0, NO_ANSWERS, NO_STEPS)
     const features = joined(quantities.shape, read.embedding, quantities.circumstances, NO_CONTEXT)
     return { features, wanted: Math.log1p(ASSUMED_TOKENS[label] ?? 200), group: 'written', weight: 1 }
   })
@@ -98,14 +99,17 @@ function fromTurns(
   const context = new ConversationContext(NO_CONTEXT.length)
   const scratch = new Float32Array(NO_CONTEXT.length)
   let answers = NO_ANSWERS
+  let steps = NO_STEPS
   return turns.flatMap(({ speaker, text }, at) => {
     const read = reader.read(text)
-    quantities.read(text, read, speaker, at, answers)
+    const tokens = read.tokenCount * read.stretch
+    steps = withStep(steps, speaker, tokens)
+    quantities.read(text, read, speaker, at, answers, steps)
     context.vector(scratch)
     const features = joined(quantities.shape, read.embedding, quantities.circumstances, scratch)
     context.add(read.embedding, speaker, scratch)
     const later = answers.count > 0
-    if (speaker === 'assistant') answers = withAnswer(answers, read.tokenCount * read.stretch)
+    if (speaker === 'assistant') answers = withAnswer(answers, tokens)
     const next = turns[at + 1]
     if (next?.speaker !== 'assistant' || speaker === 'assistant') return []
     const answer = reader.read(next.text)
@@ -117,11 +121,14 @@ export function remainingExamples(data: string, reader: FeatureReader): Grouped[
   const quantities = new QuantityReader()
   return sgdDialogues(data).flatMap((turns, dialogue) => {
     let answers = NO_ANSWERS
+    let steps = NO_STEPS
     return turns.flatMap(({ speaker, text }, at) => {
       const read = reader.read(text)
-      quantities.read(text, read, speaker, at, answers)
+      const tokens = read.tokenCount * read.stretch
+      steps = withStep(steps, speaker, tokens)
+      quantities.read(text, read, speaker, at, answers, steps)
       const features = joined(quantities.shape, read.embedding, quantities.circumstances)
-      if (speaker === 'assistant') answers = withAnswer(answers, read.tokenCount)
+      if (speaker === 'assistant') answers = withAnswer(answers, tokens)
       const wanted = turns.slice(at + 1).filter((turn) => turn.speaker === 'user').length
       return speaker === 'user' ? [{ features, wanted, group: String(dialogue) }] : []
     })
@@ -148,7 +155,7 @@ export function crossValidated(
 
 /** Chosen by cross-validation on the development data. */
 export const COMPLEXITY_SHRINK = shrinkOf(0.01, 15)
-export const OUTPUT_SHRINK = shrinkOf(0.3, 2)
+export const OUTPUT_SHRINK = shrinkOf(0.3, 4)
 
 export const QUESTION_SHRINK = shrinkOf(0.1, 10)
 

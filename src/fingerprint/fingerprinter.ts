@@ -13,6 +13,7 @@ import type { Taxonomy } from './taxonomy.ts'
 import { findEntities } from './entities/find-entities.ts'
 import type { EntitySpan } from './entities/spans.ts'
 import { hasOptions, NO_ANSWERS, QuantityReader, withAnswer, type AnswersSoFar } from './quantities.ts'
+import { NO_STEPS, withStep, type StepsSoFar } from './steps-so-far.ts'
 import type { TextFeatures } from './text-features.ts'
 
 export type TurnFingerprint = {
@@ -44,6 +45,7 @@ export class ConversationState {
   /** The turn at which the topic last changed; null when it never did. */
   driftTurn: number | null = null
   answers: AnswersSoFar = NO_ANSWERS
+  steps: StepsSoFar = NO_STEPS
 
   constructor(dimensions: number, topics: number, intents: number) {
     this.context = new ConversationContext(dimensions)
@@ -127,7 +129,9 @@ export class Fingerprinter {
     if (speaker === 'user') this.#moveIntent(state, features, { ...evidence, logEmission: this.#intentEmission })
     const { quantities } = this.#model
     const { shape, circumstances } = this.#quantities
-    this.#quantities.read(text, features, speaker, state.turns, state.answers)
+    const tokens = features.tokenCount * features.stretch
+    state.steps = withStep(state.steps, speaker, tokens)
+    this.#quantities.read(text, features, speaker, state.turns, state.answers, state.steps)
     const harder = hasOptions(text) ? quantities.complexityWithOptions : quantities.complexity
     const complexity = harder.predict(shape, features.embedding)
     const lengths = state.answers.count > 0 ? quantities.outputTokens : quantities.firstOutputTokens
@@ -136,7 +140,7 @@ export class Fingerprinter {
     const remaining = quantities.remainingTurns.predict(shape, features.embedding, circumstances)
     state.context.add(features.embedding, speaker, this.#scratch)
     if (shift >= SHIFT_DECLARED) state.driftTurn = state.turns
-    if (speaker === 'assistant') state.answers = withAnswer(state.answers, features.tokenCount * features.stretch)
+    if (speaker === 'assistant') state.answers = withAnswer(state.answers, tokens)
     state.turns++
     return {
       ...this.describe(state),

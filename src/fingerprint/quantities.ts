@@ -10,6 +10,7 @@
  */
 import { LinearModel } from './linear-model.ts'
 import type { SectionFile, SectionWriter } from './section-file.ts'
+import { describeSteps, STEPS, type StepsSoFar } from './steps-so-far.ts'
 import { SHAPE, shapeOf } from './text-shape.ts'
 import type { TextFeatures } from './text-features.ts'
 import type { Speaker } from './conversation-context.ts'
@@ -27,7 +28,10 @@ export const CIRCUMSTANCES = [
   'last after a tool',
   'length of the user',
   'length of the tool',
+  ...STEPS,
+  ...STEPS.map((name) => `${name}, after a tool` as const),
 ] as const
+const FIRST_STEP = CIRCUMSTANCES.indexOf(STEPS[0])
 
 /** What the quantities know of the conversation before this turn. */
 export type AnswersSoFar = { readonly count: number; readonly meanLog: number; readonly lastLog: number }
@@ -52,7 +56,15 @@ export class QuantityReader {
   readonly shape = new Float32Array(SHAPE.length)
   readonly circumstances = new Float32Array(CIRCUMSTANCES.length)
 
-  read(text: string, features: TextFeatures, speaker: Speaker, turns: number, answers: AnswersSoFar): void {
+  /** `answers` are those before this turn; `steps` know of this turn who speaks (see `withStep`). */
+  read(
+    text: string,
+    features: TextFeatures,
+    speaker: Speaker,
+    turns: number,
+    answers: AnswersSoFar,
+    steps: StepsSoFar,
+  ): void {
     shapeOf(text, features, this.shape)
     const { circumstances } = this
     circumstances[0] = Math.min(1, turns / 20)
@@ -67,6 +79,10 @@ export class QuantityReader {
     circumstances[9] = circumstances[2]! * circumstances[5]!
     circumstances[10] = circumstances[1]! * this.shape[1]!
     circumstances[11] = circumstances[2]! * this.shape[1]!
+    describeSteps(steps, circumstances, FIRST_STEP)
+    for (let at = 0; at < STEPS.length; at++) {
+      circumstances[FIRST_STEP + STEPS.length + at] = circumstances[2]! * circumstances[FIRST_STEP + at]!
+    }
   }
 }
 
