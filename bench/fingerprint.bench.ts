@@ -1,6 +1,7 @@
 /**
  * `npm run bench:fingerprint`: accuracy, calibration and microseconds of every part of the fingerprint, on the development data
- * with a fixed split, the lexical floor beside it. Prints one table; `--record FILE` writes it. Needs ../shared/data.
+ * with a fixed split, the lexical floor beside it. Prints one table; `--record FILE` writes it, `--only PART,PART` measures
+ * some parts only. Needs ../shared/data.
  *
  * What operators train is trained here. What is shipped was trained on all of the development data, so its figures are the
  * cross-validated ones that the training recorded in the asset.
@@ -59,47 +60,59 @@ function split<T>(values: readonly T[]): { readonly train: T[]; readonly judge: 
   return { train, judge }
 }
 
-clinc()
-mmlu()
-dialogues()
-builtIn('topics', topicExamples(data), writtenTexts('topics'))
-builtIn('intents', intentExamples(data), writtenTexts('intents'))
-entities()
-recorded()
-const history = mooncakeHistory(join(data, 'mooncake-conversation-part1.jsonl'))
-measured('output tokens of continuing turns, from the own history', `mooncake, ${history.wanted.length} turns`, `R2 ${three(explained(history.predicted, history.wanted))}`, '.44')
-speed()
+const parts: Readonly<Record<string, () => void>> = {
+  intents: () => clinc('intent', '.945'),
+  domains: () => clinc('domain', '.982'),
+  subjects: mmlu,
+  dialogues,
+  'built-in topics': () => builtIn('topics', topicExamples(data), writtenTexts('topics')),
+  'built-in intents': () => builtIn('intents', intentExamples(data), writtenTexts('intents')),
+  entities,
+  recorded,
+  history,
+  speed,
+}
+const only = argument('--only')?.split(',') ?? Object.keys(parts)
+const unknown = only.filter((name) => parts[name] === undefined)
+if (unknown.length > 0) {
+  console.error(`--only: no part is called ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`)
+  process.exit(1)
+}
+for (const name of only) parts[name]!()
 finish()
 
-function clinc(): void {
+function argument(name: string): string | undefined {
+  const place = process.argv.indexOf(name)
+  return place < 0 ? undefined : process.argv[place + 1]
+}
+
+function clinc(name: 'intent' | 'domain', asked: string): void {
   type Row = { text: string; intent: string; domain: string | null; split: string }
   const all = rowsOf<Row>(join(data, 'clinc150-train-val.jsonl'))
-  for (const [name, asked] of [['intent', '.945'], ['domain', '.982']] as const) {
-    const labelled = (part: string): LabelledText[] =>
-      all.filter((row) => row.split.includes(part)).map((row) => ({ text: row.text, label: row.intent === 'oos' ? 'oos' : row[name]! }))
-    const set = labelled('train')
-    const { taxonomy } = trainTaxonomy({ kind: 'texts', texts: set }, { ...training, kind: name === 'intent' ? 'intents' : 'topics' })
-    const fingerprinter = new Fingerprinter(model, name === 'intent' ? { intents: taxonomy } : { topics: taxonomy })
-    const bayes = new NaiveBayes(set)
-    const hits: boolean[] = []
-    const confidences: number[] = []
-    const floor: boolean[] = []
-    const [inside, outside]: [number[], number[]] = [[], []]
-    for (const { text, label } of labelled('val')) {
-      const found = alone(fingerprinter, text)
-      if (label === 'oos') {
-        outside.push(found.inScope)
-        continue
-      }
-      inside.push(found.inScope)
-      const [best, confidence] = name === 'intent' ? found.intent : found.topics[0]!
-      hits.push(best === label)
-      confidences.push(confidence)
-      floor.push(bayes.best(text) === label)
+  const labelled = (part: string): LabelledText[] =>
+    all.filter((row) => row.split.includes(part)).map((row) => ({ text: row.text, label: row.intent === 'oos' ? 'oos' : row[name]! }))
+  const set = labelled('train')
+  const { taxonomy } = trainTaxonomy({ kind: 'texts', texts: set }, { ...training, kind: name === 'intent' ? 'intents' : 'topics' })
+  const fingerprinter = new Fingerprinter(model, name === 'intent' ? { intents: taxonomy } : { topics: taxonomy })
+  const bayes = new NaiveBayes(set)
+  const hits: boolean[] = []
+  const confidences: number[] = []
+  const floor: boolean[] = []
+  const [inside, outside]: [number[], number[]] = [[], []]
+  for (const { text, label } of labelled('val')) {
+    const found = alone(fingerprinter, text)
+    if (label === 'oos') {
+      outside.push(found.inScope)
+      continue
     }
-    measured(`${name} of ${taxonomy.labels.length - 1}`, 'CLINC train -> val', `${three(share(hits))}, calibration error ${three(calibrationError(confidences, hits))}`, asked, three(share(floor)))
-    measured(`out of scope, beside the ${name}s`, 'CLINC', `AUROC ${three(areaUnderCurve(inside, outside))}`, '.965')
+    inside.push(found.inScope)
+    const [best, confidence] = name === 'intent' ? found.intent : found.topics[0]!
+    hits.push(best === label)
+    confidences.push(confidence)
+    floor.push(bayes.best(text) === label)
   }
+  measured(`${name} of ${taxonomy.labels.length - 1}`, 'CLINC train -> val', `${three(share(hits))}, calibration error ${three(calibrationError(confidences, hits))}`, asked, three(share(floor)))
+  measured(`out of scope, beside the ${name}s`, 'CLINC', `AUROC ${three(areaUnderCurve(inside, outside))}`, '.965')
 }
 
 function mmlu(): void {
@@ -205,6 +218,11 @@ function recorded(): void {
   measured('remaining turns', 'sgd-dev-half, dialogues left out', `R2 ${three(of('remaining turns, dialogues left out', 'r2'))}`, '-')
 }
 
+function history(): void {
+  const { predicted, wanted } = mooncakeHistory(join(data, 'mooncake-conversation-part1.jsonl'))
+  measured('output tokens of continuing turns, from the own history', `mooncake, ${wanted.length} turns`, `R2 ${three(explained(predicted, wanted))}`, '.44')
+}
+
 function speed(): void {
   const clincTexts = rowsOf<{ text: string }>(join(data, 'clinc150-train-val.jsonl')).slice(0, 3000).map(({ text }) => text)
   const words = rowsOf<{ prompt: string }>(join(data, 'routellm-mmlu-19subjects.jsonl')).map(({ prompt }) => prompt).join(' ').split(' ')
@@ -230,9 +248,8 @@ function speed(): void {
 function finish(): void {
   const table = ['| measure | data | measured | asked for | floor |', '|---|---|---|---|---|', ...rows].join('\n')
   console.log(table)
-  const place = process.argv.indexOf('--record')
-  const path = process.argv[place + 1]
-  if (place < 0 || path === undefined) return
+  const path = argument('--record')
+  if (path === undefined) return
   const head = readFileSync(join(root, 'bench/fingerprint/record-head.md'), 'utf8')
   writeFileSync(path, `${head}\n${table}\n`)
 }

@@ -14,6 +14,7 @@ import type { JsonValue } from '../src/model/json.ts'
 import { seededRandom } from '../sim/random.ts'
 import { SectionFile, SectionWriter } from '../src/fingerprint/section-file.ts'
 import { readTable } from '../src/fingerprint/fingerprint-model.ts'
+import { NGRAM_SCHEME } from '../src/fingerprint/ngrams.ts'
 import { LabelFilter } from '../src/fingerprint/label-filter.ts'
 import { trainTaxonomy } from '../src/fingerprint/train-taxonomy.ts'
 import { saveQuantities } from '../src/fingerprint/quantities.ts'
@@ -36,7 +37,7 @@ const numbers = (name: string): Table => {
   }
 }
 const own = numbers('table')
-const table = createHash('sha256').update(vocabulary).update(own.rows).update(own.scales).digest('hex').slice(0, 16)
+const table = createHash('sha256').update(vocabulary).update(own.rows).update(own.scales).update(NGRAM_SCHEME).digest('hex').slice(0, 16)
 const dimensions = own.rows.length / own.scales.length
 
 const tableSections = ({ rows, scales }: Table): SectionWriter => {

@@ -18,7 +18,7 @@ import { TokenTable } from './token-table.ts'
 import { WordPieces } from './word-pieces.ts'
 
 export type FingerprintModel = {
-  /** Names the token table: taxonomies are trained on one and useless with another. */
+  /** Names the token table and the kind of n-grams: taxonomies are trained on one and useless with another. */
   readonly table: string
   readonly dimensions: number
   readonly reader: FeatureReader
@@ -44,7 +44,7 @@ export function loadFingerprintModel(path: string): FingerprintModel {
     intents: Taxonomy.parse(file, 'intents.', described['intents']),
     filter: new LabelFilter(file.numbers('filter', Float32Array)),
     cue: SoftmaxHead.load(file, 'cue'),
-    quantities: loadQuantities(file),
+    quantities: loadQuantities(file, dimensions),
     names: NameTagger.load(file),
   }
 }

@@ -7,6 +7,8 @@
  * like MurmurHash3). 0.1 microseconds a run.
  */
 export const NGRAM_BITS = 18
+/** Part of the name that heads remember their features by: it changes with what an n-gram is. */
+export const NGRAM_SCHEME = 'words; pairs at 1 to 3 words; runs of 2 to 4 across words'
 /** More of one text are not kept. */
 export const MOST_NGRAMS = 16_384
 const BUCKETS = 1 << NGRAM_BITS

@@ -8,8 +8,8 @@
  *                 a conversation history beats content (R2 .447 against .001 of the input's length)
  * remaining turns the user's turns still to come, after this one
  */
-import { LinearModel } from './linear-model.ts'
-import type { SectionFile, SectionWriter } from './section-file.ts'
+import { LinearModel, type Link } from './linear-model.ts'
+import { FingerprintFileError, type SectionFile, type SectionWriter } from './section-file.ts'
 import { describeSteps, STEPS, type StepsSoFar } from './steps-so-far.ts'
 import { SHAPE, shapeOf } from './text-shape.ts'
 import type { TextFeatures } from './text-features.ts'
@@ -92,15 +92,22 @@ export function withAnswer(answers: AnswersSoFar, tokens: number): AnswersSoFar 
   return { count, meanLog: answers.meanLog + (log - answers.meanLog) / count, lastLog: log }
 }
 
-export function loadQuantities(file: SectionFile): QuantityModels {
-  const spread = file.numbers('quantities.spread', Float32Array)
+/** `dimensions` are those of the embedding: coefficients that do not fit what is read are refused. */
+export function loadQuantities(file: SectionFile, dimensions: number): QuantityModels {
+  const text = SHAPE.length + dimensions
+  const turn = text + CIRCUMSTANCES.length
+  const model = (name: string, link: Link, features: number): LinearModel => {
+    const weights = file.numbers(`quantities.${name}`, Float32Array)
+    if (weights.length === features) return new LinearModel(weights, link)
+    throw new FingerprintFileError(file.path, `${name} has ${weights.length} coefficients for ${features} features`)
+  }
   return {
-    complexity: new LinearModel(file.numbers('quantities.complexity', Float32Array), 'logistic'),
-    complexityWithOptions: new LinearModel(file.numbers('quantities.complexityWithOptions', Float32Array), 'logistic'),
-    outputTokens: new LinearModel(file.numbers('quantities.outputTokens', Float32Array), 'identity'),
-    firstOutputTokens: new LinearModel(file.numbers('quantities.firstOutputTokens', Float32Array), 'identity'),
-    outputSpread: spread[0]!,
-    remainingTurns: new LinearModel(file.numbers('quantities.remainingTurns', Float32Array), 'identity'),
+    complexity: model('complexity', 'logistic', text),
+    complexityWithOptions: model('complexityWithOptions', 'logistic', text),
+    outputTokens: model('outputTokens', 'identity', turn + dimensions),
+    firstOutputTokens: model('firstOutputTokens', 'identity', turn + dimensions),
+    outputSpread: file.numbers('quantities.spread', Float32Array)[0]!,
+    remainingTurns: model('remainingTurns', 'identity', turn),
   }
 }
 
