@@ -15,9 +15,9 @@ const described = (steps: StepsSoFar): Float32Array => {
 
 test('an answer was a call when a tool speaks next, and words when the user does', () => {
   const steps = after(['user', 9], ['assistant', 20], ['tool', 300], ['assistant', 80], ['user', 4])
-  assert.deepEqual([steps.calls.count, steps.replies.count], [1, 1])
-  assert.equal(steps.calls.lastLog, Math.log1p(20))
-  assert.equal(steps.replies.lastLog, Math.log1p(80))
+  assert.deepEqual([steps.calls, steps.replies], [1, 1])
+  assert.equal(steps.lastCall, Math.round(1000 * Math.log(21)))
+  assert.equal(steps.lastReply, Math.round(1000 * Math.log(81)))
   assert.equal(steps.asked, 2)
 })
 
@@ -32,7 +32,7 @@ test('a run of calls lasts until an answer in words, however many results one ca
 
 test('an answer that nobody has spoken after is neither a call nor words', () => {
   const steps = after(['user', 9], ['assistant', 20])
-  assert.deepEqual([steps.calls.count, steps.replies.count], [0, 0])
+  assert.deepEqual([steps.calls, steps.replies], [0, 0])
 })
 
 test('whatever the turns, the features stay small and finite', () => {
