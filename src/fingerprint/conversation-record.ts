@@ -2,7 +2,7 @@
  * A conversation as the cache holds it: one array of bytes. As objects it would be five typed arrays, 200 bytes each beside their
  * numbers, and cost 3 KB; so it is 1.2 KB with all its entity values, and a snapshot is a copy of its fixed part.
  *
- *   | seen u32 | mark i32 | turns u32 | drift turn i32 (-1: none) | answers: count u8, mean, last f64 | context
+ *   | seen u32 | mark i32 | turns u32 | drift turn i32 (-1: none) | answers: count u8, mean, last f64 | steps: ten u16 | context
  *   | topics f32 | intents f32 | entities: count, last turn u16 by type | of the last turn: known u8, five f64, shape u16 |
  *   | values of entities (entity-values.ts): u16 bytes in use, the bytes, room to grow |
  *
@@ -12,6 +12,7 @@
 import { EntityValues, MOST_BYTES } from './entities/entity-values.ts'
 import { ENTITY_TYPES } from './entities/spans.ts'
 import type { ConversationState, TurnFingerprint } from './fingerprinter.ts'
+import { packSteps, STEP_BYTES, unpackSteps } from './steps-so-far.ts'
 import { SHAPE } from './text-shape.ts'
 
 /** What a state does not hold of its last turn. */
@@ -20,7 +21,8 @@ export type TurnNumbers = Pick<
   'shift' | 'complexity' | 'expectedOutputTokens' | 'expectedOutputTokensP90' | 'expectedRemainingTurns'
 >
 
-const HEAD = 4 + 4 + 4 + 4 + 1 + 8 + 8
+const STEPS_AT = 4 + 4 + 4 + 4 + 1 + 8 + 8
+const HEAD = STEPS_AT + STEP_BYTES
 /** Whether the last turn is known, and its five numbers. */
 const FIVE = 1 + 5 * 8
 const LAST = FIVE + 2 * SHAPE.length
@@ -89,6 +91,7 @@ export class WorkingConversation {
     const drift = from.readInt32LE(12)
     state.driftTurn = drift < 0 ? null : drift
     state.answers = { count: from.readUInt8(16), meanLog: from.readDoubleLE(17), lastLog: from.readDoubleLE(25) }
+    state.steps = unpackSteps(from, STEPS_AT)
     state.context.restore(from, HEAD)
     let at = HEAD + state.context.bytes
     for (let label = 0; label < state.topics.length; label++, at += 4) state.topics[label] = from.readFloatLE(at)
@@ -126,6 +129,7 @@ export class WorkingConversation {
     into.writeUInt8(state.answers.count, 16)
     into.writeDoubleLE(state.answers.meanLog, 17)
     into.writeDoubleLE(state.answers.lastLog, 25)
+    packSteps(state.steps, into, STEPS_AT)
     state.context.save(into, HEAD)
     let at = HEAD + state.context.bytes
     for (const probability of state.topics) at = into.writeFloatLE(probability, at)

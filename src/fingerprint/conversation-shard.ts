@@ -15,7 +15,7 @@ import type { Fingerprinter } from './fingerprinter.ts'
 /** What records are made of. */
 export type RecordForm = { readonly checksum: number; readonly bytes: number }
 
-const VERSION = 1
+const VERSION = 2
 const HEAD = 1 + 4 + 2 + 4
 
 export class ConversationShard {

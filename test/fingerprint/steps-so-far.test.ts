@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Speaker } from '../../src/fingerprint/conversation-context.ts'
-import { describeSteps, NO_STEPS, STEPS, withStep, type StepsSoFar } from '../../src/fingerprint/steps-so-far.ts'
+import { describeSteps, NO_STEPS, packSteps, STEP_BYTES, STEPS, unpackSteps, withStep, type StepsSoFar } from '../../src/fingerprint/steps-so-far.ts'
 
 type Turn = readonly [Speaker, number]
 const after = (...turns: readonly Turn[]): StepsSoFar =>
@@ -35,11 +35,15 @@ test('an answer that nobody has spoken after is neither a call nor words', () =>
   assert.deepEqual([steps.calls, steps.replies], [0, 0])
 })
 
-test('whatever the turns, the features stay small and finite', () => {
+test('whatever the turns, a record keeps what was, and the features stay small and finite', () => {
   const speaker = fc.constantFrom<Speaker>('user', 'assistant', 'tool', 'system')
   fc.assert(
     fc.property(fc.array(fc.tuple(speaker, fc.nat({ max: 200_000 })), { maxLength: 60 }), (turns) => {
-      for (const value of described(after(...turns))) assert.ok(value >= 0 && value <= 2, String(value))
+      const steps = after(...turns)
+      const record = Buffer.alloc(STEP_BYTES)
+      assert.equal(packSteps(steps, record, 0), STEP_BYTES)
+      assert.deepEqual(unpackSteps(record, 0), steps)
+      for (const value of described(steps)) assert.ok(value >= 0 && value <= 2, String(value))
     }),
   )
 })
