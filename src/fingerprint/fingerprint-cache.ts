@@ -171,7 +171,7 @@ export class FingerprintCache {
   #read(speaker: Speaker, text: string): number {
     const working = this.#working
     const turn = working.state.turns
-    const found = this.#options.fingerprinter.update(working.state, speaker, text)
+    const found = this.#options.fingerprinter.read(working.state, speaker, text)
     const { entities, shift, complexity, expectedOutputTokens, expectedOutputTokensP90, expectedRemainingTurns, shape } = found
     let gone = 0
     for (const { type, start, end } of entities) {

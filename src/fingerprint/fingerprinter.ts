@@ -37,6 +37,9 @@ export type TurnFingerprint = {
   readonly shape: Float32Array
 }
 
+/** What a state says by itself. */
+type Standing = Pick<TurnFingerprint, 'topics' | 'intent' | 'inScope' | 'embedding'>
+
 export class ConversationState {
   readonly context: ConversationContext
   readonly topics: Float32Array
@@ -111,6 +114,12 @@ export class Fingerprinter {
   }
 
   update(state: ConversationState, speaker: Speaker, text: string): TurnFingerprint {
+    const reading = this.read(state, speaker, text)
+    return { ...this.describe(state), ...reading }
+  }
+
+  /** Moves the state by one turn; what the state says by itself is left to `describe`. */
+  read(state: ConversationState, speaker: Speaker, text: string): Omit<TurnFingerprint, keyof Standing> {
     const features = this.#model.reader.read(text)
     const likeness = state.context.likeness(features.embedding)
     this.#topics.read(features, this.#topicEmission)
@@ -143,7 +152,6 @@ export class Fingerprinter {
     if (speaker === 'assistant') state.answers = withAnswer(state.answers, tokens)
     state.turns++
     return {
-      ...this.describe(state),
       shift,
       entities: findEntities(text, this.#model.names),
       complexity,
@@ -155,7 +163,7 @@ export class Fingerprinter {
   }
 
   /** What a state says by itself. */
-  describe(state: ConversationState): Pick<TurnFingerprint, 'topics' | 'intent' | 'inScope' | 'embedding'> {
+  describe(state: ConversationState): Standing {
     const embedding = new Float32Array(this.#model.dimensions)
     state.context.vector(embedding)
     return {
