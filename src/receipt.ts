@@ -102,12 +102,13 @@ const NOTHING: readonly never[] = []
 const UNANSWERED: Receipt['cache'] = { why: 'unanswered', reusableTokens: 0, missedTokens: null, inferred: false }
 
 /** Numbers as they are told: four digits of quality, milliseconds. */
-const consideredOf = ({ model, mean, deviation, observations, drawn, seconds }: ConsideredModel): ConsideredModel => ({
+const consideredOf = ({ model, mean, deviation, observations, drawn, drawnShare, seconds }: ConsideredModel): ConsideredModel => ({
   model,
   mean: round4(mean),
   deviation: round4(deviation),
   observations: round(observations),
   drawn: round4(drawn),
+  ...(drawnShare === undefined ? {} : { drawnShare: round4(drawnShare) }),
   seconds: seconds === null ? null : Math.round(1000 * seconds) / 1000,
 })
 const round4 = (value: number): number => Math.round(10_000 * value) / 10_000

@@ -50,8 +50,8 @@ export function follow(pool: Pool, split: Split, learner: Learner, course: Cours
       ;[overBest, overAverage] = [0, 0]
     }
     if (course.freezeAt.includes(seen)) {
-      frozenGain.set(seen, frozen(pool, split, learner, course.subjects, 'mean'))
       drawnGain.set(seen, frozen(pool, split, learner, course.subjects, 'drawn'))
+      frozenGain.set(seen, frozen(pool, split, learner, course.subjects, 'mean'))
     }
   }
   return { perfectGain: perfectLabels(split, members) - scoreOf(split.test, best), frozenGain, drawnGain, windows }
@@ -65,6 +65,8 @@ function frozen(pool: Pool, split: Split, learner: Learner, subjects: 'shipped' 
 
 /** Everything about the learning half is told: the share that predicted topics keep. */
 export function offLine(pool: Pool, split: Split, learner: Learner, subjects: 'shipped' | 'crossed'): number {
+  const names = pool.members.map((model) => pool.matrix.models[model]!)
+  for (const question of split.learn) learner.expect('t', names, question[subjects])
   for (const question of split.learn) {
     for (const model of pool.members) {
       learner.observe({ tenant: 't', model: pool.matrix.models[model]!, subject: question[subjects], score: question.scores[model]!, weight: 1, atMs: 0 })

@@ -1,13 +1,11 @@
 import { seededRandom } from '../../sim/random.ts'
 import { Expertise } from '../../src/learn/expertise.ts'
-import { KNOBS } from '../../src/learn/expertise-pool.ts'
 import { bestSingle, drawPools, headroom, mean, splitOf, type Pool } from './pools.ts'
 import { follow, offLine, WINDOW } from './simulation.ts'
 import { outcomeMatrices } from './subjects.ts'
 const SEEDS = Number(process.env['SEEDS'] ?? 3), COUNT = Number(process.env['POOLS'] ?? 4), OUT = Number(process.env['OUT'] ?? 8000)
 const FLIP = Number(process.env['FLIP'] ?? 0)
 const opts = JSON.parse(process.env['X'] ?? '{}')
-const knobs = JSON.parse(process.env['K'] ?? '{}')
 const subjects = (process.env['SUB'] ?? 'crossed') as 'crossed' | 'shipped'
 const least = Number(process.env['LEAST'] ?? 0.01)
 const started = performance.now()
@@ -24,7 +22,7 @@ for (const given of outcomeMatrices(process.argv[2]!)) {
       const poolWin: number[] = []
       for (let seed = 0; seed < SEEDS; seed++) {
         const split = splits[seed]!
-        const make = (s: number) => { const e = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(s), wallMs: () => 0 }); Object.assign(e, opts); Object.assign(KNOBS, knobs); return e }
+        const make = (s: number) => { const e: Expertise = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(s), wallMs: () => 0 }); Object.assign(e, opts); return e }
         if (!process.env['NOOFF']) off += offLine(pool, split, make(7), subjects)
         if (OUT === 0) { perfect += headroom(pool, [split]); n++; continue }
         const run = follow(pool, split, make(seed), { outcomes: OUT, freezeAt: [1000, 2000, 4000, 8000], subjects, flipped: FLIP, random: seededRandom(50 + seed) })

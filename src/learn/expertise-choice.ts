@@ -14,7 +14,6 @@ export function choiceProbabilities(
   expected: readonly Pick<ExpectedQuality, 'mean' | 'deviation'>[],
   extraCost: readonly number[],
   explores: number,
-  spread: number,
 ): number[] {
   const values = expected.map(({ mean }, at) => mean - (extraCost[at] ?? 0))
   if (values.length === 0) return []
@@ -22,7 +21,7 @@ export function choiceProbabilities(
   values.forEach((value, at) => {
     if (value > values[best]!) best = at
   })
-  const deviations = expected.map(({ deviation }) => Math.max(LEAST_DEVIATION, spread * deviation))
+  const deviations = expected.map(({ deviation }) => Math.max(LEAST_DEVIATION, deviation))
   const drawn = explores > 0 ? drawnProbabilities(values, deviations) : values
   return values.map((_, at) => (explores > 0 ? explores * drawn[at]! : 0) + (at === best ? 1 - explores : 0))
 }

@@ -20,14 +20,14 @@ export class ModelPool implements CoefficientPrior {
   readonly #features: SubjectFeatures
   readonly #maxModels: number
   readonly models = new Map<string, KnownModel>()
-  readonly variances: Spread = { level: KNOBS.l ** 2, topic: KNOBS.t ** 2, intent: KNOBS.i ** 2, kind: KNOBS.k ** 2 }
-  readonly first: Spread = { ...this.variances }
+  readonly variances: Spread = { ...FIRST_VARIANCES }
   readonly #noise = { sum: FIRST_NOISE * NOISE_CERTAINTY, weight: NOISE_CERTAINTY }
   #means = new Float64Array(0)
   #sweep: Sweep | null = null
   #lessons = 0
   #lessonsAtSweep = 0
   evicted = 0
+  choicesSinceLesson = 0
 
   constructor(features: SubjectFeatures, maxModels: number) {
     this.#features = features
@@ -159,7 +159,7 @@ export class ModelPool implements CoefficientPrior {
     this.#means = new Float64Array(size)
     multiply(precision, pull, this.#means)
     for (const group of FEATURE_GROUPS) {
-      this.variances[group] = (squares[group] + KNOBS.c * this.first[group]) / (known[group] + KNOBS.c)
+      this.variances[group] = (squares[group] + CERTAINTY * FIRST_VARIANCES[group]) / (known[group] + CERTAINTY)
     }
   }
 }
@@ -174,7 +174,6 @@ type Sweep = {
 }
 const NOTHING: Spread = { level: 0, topic: 0, intent: 0, kind: 0 }
 
-export const KNOBS = { l: 0.15, t: 0.06, i: 0.04, k: 0.08, c: 4 }
 /** Of answers that are right or wrong, before any is seen. */
 const FIRST_LEVEL = 0.5
 const FIRST_NOISE = 0.22
@@ -182,7 +181,7 @@ const FIRST_NOISE = 0.22
 const FIRST_VARIANCES: Spread = { level: 0.15 ** 2, topic: 0.06 ** 2, intent: 0.04 ** 2, kind: 0.08 ** 2 }
 /** Wide: what all models have in common is soon known. */
 const MEAN_VARIANCES: Spread = { level: 0.3 ** 2, topic: 0.2 ** 2, intent: 0.1 ** 2, kind: 0.2 ** 2 }
-const CERTAINTY = 4
+const CERTAINTY = 20
 const NOISE_CERTAINTY = 50
 const NOISE_MEMORY = 5000
 /** Scores that never differ would otherwise be believed at once. */

@@ -46,7 +46,6 @@ export class Expertise {
   readonly #unlearned: ModelPool
   #agedMs: number
   readonly counts: ExpertiseCounts = { lessons: 0, refused: 0, changes: 0, evictedTenants: 0 }
-  spread = 1
 
   constructor(options: ExpertiseOptions) {
     this.#options = options
@@ -55,26 +54,24 @@ export class Expertise {
   }
 
   expect(tenant: string, models: readonly string[], subject: Subject): ExpectedQuality[] {
-    const { random, exploration } = this.#options
+    const { random } = this.#options
     const pool = this.#pools.get(this.#scope(tenant)) ?? this.#unlearned
     this.#features.finder.sample(subject)
     const x = this.#features.read(subject)
-    const explores = exploration === null || (exploration > 0 && random() < exploration)
+    const share = this.#drawnShare(pool)
+    const explores = share >= 1 || (share > 0 && random() < share)
     return models.map((model) => {
       const known = pool.models.get(model) ?? (this.#options.priors[model] === undefined ? UNKNOWN : this.#knownIn(pool, model))
       const mean = known.belief.mean(x, pool)
       const deviation = Math.sqrt(known.belief.variance(x, pool))
-      let observations = 0
-      for (let at = 0; at < x.count; at++) {
-        if (this.#features.groupOf(x.places[at]!) === 'topic') observations += x.values[at]! * known.evidence.weightOf(x.places[at]!)
-      }
-      return { model, mean, deviation, observations, drawn: explores ? mean + this.spread * deviation * normal(random) : mean }
+      const drawn = explores ? mean + deviation * normal(random) : mean
+      return { model, mean, deviation, observations: known.evidence.weight, drawn, ...(share < 1 ? { drawnShare: share } : {}) }
     })
   }
 
   /** How often each model would have been chosen, where model i costs `extraCost[i]` beside its quality, in its units. */
   probabilities(expected: readonly ExpectedQuality[], extraCost: readonly number[]): number[] {
-    return choiceProbabilities(expected, extraCost, this.#options.exploration ?? 1, this.spread)
+    return choiceProbabilities(expected, extraCost, expected[0]?.drawnShare ?? 1)
   }
 
   /** `n` models of which at least one is likely to be right, the expected best first. */
@@ -154,6 +151,7 @@ export class Expertise {
     known.mark(x, nowMs, this.#features.size)
     if (pool.learn(known, x, score, weight * this.#remaining(nowMs - lesson.atMs))) this.counts.changes++
     this.counts.lessons++
+    pool.choicesSinceLesson = 0
     this.#features.finder.step(this.#options.random, nowMs)
   }
 
@@ -215,6 +213,12 @@ export class Expertise {
       for (const model of pool.models.values()) for (const place of this.#features.placesOf('kind').values()) model.drop(place)
     }
     return true
+  }
+
+  /** A draw is paid back by the outcome that it brings: where none come, less and less is drawn. */
+  #drawnShare(pool: ModelPool): number {
+    const patience = Math.min(1, PATIENT_CHOICES / ++pool.choicesSinceLesson)
+    return Math.min(this.#options.exploration ?? 1, patience * patience)
   }
 
   #scope(tenant: string): string {
@@ -286,6 +290,8 @@ const EVERYBODY = ''
 const DECLARED_WEIGHT = 20
 const MOST_TENANTS = 500
 const MOST_MODELS = 200
+/** One outcome in thirty answers is enough to learn from; without any, 64 answers in all are drawn. */
+const PATIENT_CHOICES = 32
 const MOST_REPLICAS = 32
 /** More would never be outweighed. */
 const MOST_SET_OUTCOMES = 1000

@@ -28,6 +28,8 @@ export type ExpectedQuality = {
   readonly observations: number
   /** What this one turn takes it to be. Differs from the mean where a model deserves to be tried. */
   readonly drawn: number
+  /** Share of such turns that is drawn, others take the mean; left out where all are. */
+  readonly drawnShare?: number
 }
 
 /** One graded answer. */
