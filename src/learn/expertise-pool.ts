@@ -181,7 +181,7 @@ const FIRST_NOISE = 0.22
 const FIRST_VARIANCES: Spread = { level: 0.15 ** 2, topic: 0.06 ** 2, intent: 0.04 ** 2, kind: 0.08 ** 2 }
 /** Wide: what all models have in common is soon known. */
 const MEAN_VARIANCES: Spread = { level: 0.3 ** 2, topic: 0.2 ** 2, intent: 0.1 ** 2, kind: 0.2 ** 2 }
-const CERTAINTY = 20
+const CERTAINTY = 8
 const NOISE_CERTAINTY = 50
 const NOISE_MEMORY = 5000
 /** Scores that never differ would otherwise be believed at once. */

@@ -144,7 +144,7 @@ const bytesOf = (values: Float32Array): Uint8Array => new Uint8Array(values.buff
 
 function floats(value: unknown, what: string): Float32Array {
   if (!(value instanceof Uint8Array) || value.byteLength % 4 !== 0) throw new ExpertiseSnapshotError(`${what} is not made of numbers`)
-  const read = new Float32Array(value.slice().buffer)
+  const read = new Float32Array(new Uint8Array(value).buffer)
   if (!read.every(Number.isFinite)) throw new ExpertiseSnapshotError(`${what} holds what is no number`)
   return read
 }

@@ -17,7 +17,7 @@ import { sameBook, type KindBook } from './expertise-kinds.ts'
 import { EvidenceRow, KnownModel } from './expertise-model.ts'
 import { ModelPool } from './expertise-pool.ts'
 import { decodeSnapshot, encodeSnapshot, moved, type ExpertiseSnapshot } from './expertise-snapshot.ts'
-import { tableOf, type ExpertiseEdit, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
+import { tableOf, type ExpertiseCell, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
 
 export type ExpertiseOptions = {
   /** After so long an outcome counts half; null: outcomes do not age. */
@@ -86,32 +86,28 @@ export class Expertise {
     return this.#features.compact(subject)
   }
 
+  /** Tenants of which something is known; the empty name where all share. */
+  get tenants(): string[] {
+    return [...this.#pools.keys()]
+  }
+
   /** What is known of each model, topic by topic. */
   table(tenant: string): ExpertiseRow[] {
     return tableOf(this.#pools.get(this.#scope(tenant)) ?? this.#unlearned, this.#features)
   }
 
-  /** The operator's word; later outcomes weigh against it. */
-  edit(edit: ExpertiseEdit): void {
-    const pool = this.#poolOf(edit.tenant)
-    const known = this.#knownIn(pool, edit.model)
-    const atMs = this.#options.wallMs()
-    const topic = edit.topic ?? null
-    if ('quality' in edit) {
-      const { quality, outcomes = DECLARED_WEIGHT } = edit
-      if (!(quality >= 0 && quality <= 1) || !(outcomes > 0 && outcomes <= MOST_SET_OUTCOMES)) {
-        throw new RangeError(`quality is 0 to 1, outcomes above 0 and at most ${MOST_SET_OUTCOMES}`)
-      }
-      known.settings.set(topic ?? '', { topic, quality, outcomes, atMs })
-    } else if (topic === null) {
-      for (const setting of known.settings.values()) known.settings.set(setting.topic ?? '', { ...setting, outcomes: 0, atMs })
-      known.reset()
-    } else {
-      known.settings.set(topic, { topic, quality: 0, outcomes: 0, atMs })
-      known.forget(this.#features.placeOf('topic', topic))
+  /** From now on as if so many outcomes of this quality had been seen and nothing else; they never age, later ones outweigh them. */
+  edit({ tenant, model, topic }: ExpertiseCell, to: { readonly mean: number; readonly observations: number }): void {
+    const { mean, observations } = to
+    if (!(mean >= 0 && mean <= 1) || !(observations >= 0) || observations === Infinity) {
+      throw new RangeError('mean is 0 to 1, observations 0 or more')
     }
-    this.#declare(edit.model, known)
-    pool.solve(known)
+    this.#set({ tenant, model, topic }, { topic, quality: mean, outcomes: observations, atMs: this.#options.wallMs() })
+  }
+
+  /** Back to what the others are like; what the configuration declares of the cell is withdrawn too until the next start. */
+  reset({ tenant, model, topic }: ExpertiseCell): void {
+    this.#set({ tenant, model, topic }, { topic, quality: 0, outcomes: 0, atMs: this.#options.wallMs() })
   }
 
   snapshot(): Buffer {
@@ -153,6 +149,19 @@ export class Expertise {
     this.counts.lessons++
     pool.choicesSinceLesson = 0
     this.#features.finder.step(this.#options.random, nowMs)
+  }
+
+  #set({ tenant, model }: ExpertiseCell, setting: ExpertiseSetting): void {
+    const pool = this.#poolOf(tenant)
+    const known = this.#knownIn(pool, model)
+    known.settings.set(setting.topic ?? '', setting)
+    if (setting.topic !== null) known.forget(this.#features.placeOf('topic', setting.topic))
+    else {
+      for (const { topic } of known.settings.values()) if (topic !== null) known.settings.set(topic, { ...setting, topic, outcomes: 0 })
+      known.reset()
+    }
+    this.#declare(model, known)
+    pool.solveAll()
   }
 
   /** Rows of `ownRows` become this replica's own. */
@@ -293,8 +302,6 @@ const MOST_MODELS = 200
 /** One outcome in thirty answers is enough to learn from; without any, 64 answers in all are drawn. */
 const PATIENT_CHOICES = 32
 const MOST_REPLICAS = 32
-/** More would never be outweighed. */
-const MOST_SET_OUTCOMES = 1000
 const AGEINGS = 100
 
 /** Box and Muller. */
