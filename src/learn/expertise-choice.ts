@@ -32,7 +32,7 @@ function drawnProbabilities(values: readonly number[], deviations: readonly numb
   let place = 0
   for (let at = 0; at < count; at++) for (const node of NODES) cuts[place++] = values[at]! + node * deviations[at]!
   cuts.sort()
-  const shares = new Array<number>(count).fill(0)
+  const shares = values.map(() => 0)
   const before = new Float64Array(count)
   const middle = new Float64Array(count)
   const mass = new Float64Array(count)

@@ -11,7 +11,7 @@ import { Belief } from './expertise-belief.ts'
 import { ChangeTest } from './expertise-change.ts'
 import { Evidence } from './expertise-evidence.ts'
 import type { ExpertiseSetting } from './expertise-table.ts'
-import { LEVEL, type FeatureVector } from './expertise-features.ts'
+import type { FeatureVector } from './expertise-features.ts'
 
 export type Era = { readonly number: number; readonly shift: number; readonly kept: number }
 

@@ -5,7 +5,6 @@
 import type { FeatureVector, SubjectFeatures } from './expertise-features.ts'
 import { LEVEL } from './expertise-features.ts'
 import { pairOf, type Evidence } from './expertise-evidence.ts'
-import type { KnownModel } from './expertise-model.ts'
 import type { ModelPool } from './expertise-pool.ts'
 
 export type ExpertiseRow = {
