@@ -98,7 +98,7 @@ function oneRun(pool: Pool, split: Parameters<typeof follow>[1], seed: number): 
 function worst(runs: readonly (readonly { readonly run: Run }[])[], from: number, to: number, of: 'overBest' | 'overAverage'): number {
   const windows: number[] = []
   for (const pool of runs) {
-    for (let at = from / WINDOW; at + 1 < to / WINDOW; at += 2) {
+    for (let at = from / WINDOW; at + 1 < Math.min(to, OUTCOMES) / WINDOW; at += 2) {
       windows.push(mean(pool.flatMap(({ run }) => [run.windows[at]![of], run.windows[at + 1]![of]])))
     }
   }
