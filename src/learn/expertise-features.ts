@@ -9,7 +9,6 @@
  */
 import type { Labelled } from '../model/fingerprint.ts'
 import type { Subject } from '../model/quality.ts'
-import type { Evidence } from './expertise-evidence.ts'
 import { KindFinder, KINDS, type KindBook } from './expertise-kinds.ts'
 
 export const FEATURE_GROUPS = ['level', 'topic', 'intent', 'kind'] as const
@@ -82,16 +81,6 @@ export class SubjectFeatures {
       }
     }
     return vector
-  }
-
-  /** A word about a model and a topic, as so many outcomes of that quality. */
-  declare(into: Evidence, topic: string | null, quality: number, weight: number): void {
-    const vector = this.#vector
-    vector.count = 0
-    put(vector, LEVEL, 1)
-    if (topic !== null) put(vector, this.placeOf('topic', topic), 1)
-    into.grow(this.size)
-    into.add(vector, quality, weight)
   }
 
   /** Without embedding and shape, whose place the kinds take; the labels name the book that they are of. */

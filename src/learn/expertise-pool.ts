@@ -83,9 +83,10 @@ export class ModelPool implements CoefficientPrior {
     model.belief.solve([model.evidence, model.declared], this.noise, this, this.#features.size)
   }
 
-  solveAll(): void {
+  /** Variances come nearer to what the evidence says with each round. */
+  solveAll(rounds: number): void {
     this.#sweep = null
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < rounds; round++) {
       const sweep = this.#beginSweep(this.#features.size)
       while (sweep.left.length > 0) this.#sweepOne(sweep, sweep.left.pop()!)
       this.#settle(sweep)

@@ -1,49 +1,63 @@
 /**
- * What an operator sees: for each model a row over all topics and one a topic. A row is what is expected of a question that is
- * purely of its topic and otherwise like all questions of that topic were (intents, kinds).
+ * What an operator sees and may set: one row a model, one cell a topic.
+ *
+ * A cell is the expected quality of a question that is purely of its topic and otherwise like all questions of that topic were
+ * (intents, kinds). The interval holds 90 % of the belief. Setting a cell says "as if so many outcomes of this quality had been
+ * seen"; it never ages, and later outcomes outweigh it.
  */
 import type { FeatureVector, SubjectFeatures } from './expertise-features.ts'
 import { LEVEL } from './expertise-features.ts'
 import { pairOf, type Evidence } from './expertise-evidence.ts'
 import type { ModelPool } from './expertise-pool.ts'
 
+export type ExpertiseCell = {
+  readonly topic: string
+  readonly mean: number
+  readonly low: number
+  readonly high: number
+  /** Effective number of outcomes, decayed. */
+  readonly observations: number
+  readonly lastLessonMs: number | null
+}
 export type ExpertiseRow = {
   readonly model: string
-  /** Null: over all topics. */
-  readonly topic: string | null
-  readonly mean: number
-  readonly deviation: number
-  /** Effective number of outcomes behind it, decayed. */
-  readonly observations: number
-  /** When it was last learned or edited, milliseconds since 1970; null: never. */
-  readonly lastChangeMs: number | null
+  /** Over all that was asked of the pool. */
+  readonly overall: Omit<ExpertiseCell, 'topic'>
+  readonly topics: readonly ExpertiseCell[]
+  /** How often it was noticed to have become better or worse. */
+  readonly changes: number
+  readonly edited: readonly ExpertiseSetting[]
 }
-/** Outcomes 0: what was set or declared is withdrawn. */
 export type ExpertiseSetting = { readonly topic: string | null; readonly quality: number; readonly outcomes: number; readonly atMs: number }
-/** One cell; topic null: the whole model. */
-export type ExpertiseCell = { readonly tenant: string; readonly model: string; readonly topic: string | null }
 
-/** For each model the row over all topics, then one a topic. */
+/** `quality` sets, `reset` forgets what was learned and set; of one topic, or without it of the whole model. */
+export type ExpertiseEdit =
+  | { readonly tenant: string; readonly model: string; readonly topic?: string; readonly quality: number; readonly outcomes?: number }
+  | { readonly tenant: string; readonly model: string; readonly topic?: string; readonly reset: true }
+
 export function tableOf(pool: ModelPool, features: SubjectFeatures): ExpertiseRow[] {
-  const topics: [string | null, FeatureVector, number][] = [[null, typical(pool, features, null), LEVEL]]
-  for (const [topic, place] of features.placesOf('topic')) topics.push([topic, typical(pool, features, place), place])
-  return [...pool.models].flatMap(([model, known]) =>
-    topics.map(([topic, x, place]): ExpertiseRow => {
-      const lastMs = Math.max(known.lastMs[place] ?? 0, known.settings.get(topic ?? '')?.atMs ?? 0)
+  return [...pool.models].map(([model, known]) => {
+    const cell = (topic: number | null): Omit<ExpertiseCell, 'topic'> => {
+      const x = typical(pool, features, topic)
+      const mean = known.belief.mean(x, pool)
+      const reach = INTERVAL * Math.sqrt(known.belief.variance(x, pool))
+      const place = topic ?? LEVEL
+      const lastMs = known.lastMs[place] ?? 0
       return {
-        model,
-        topic,
-        mean: known.belief.mean(x, pool),
-        deviation: Math.sqrt(known.belief.variance(x, pool)),
+        mean,
+        low: mean - reach,
+        high: mean + reach,
         observations: known.evidence.weightOf(place),
-        lastChangeMs: lastMs === 0 ? null : lastMs,
+        lastLessonMs: lastMs === 0 ? null : lastMs,
       }
-    }),
-  )
+    }
+    const topics = [...features.placesOf('topic')].map(([topic, place]) => ({ topic, ...cell(place) }))
+    return { model, overall: cell(null), topics, changes: known.changes, edited: [...known.settings.values()].filter(({ outcomes }) => outcomes > 0) }
+  })
 }
 
 /** The mean subject of the pool, or of those of one topic; with that topic and no other. */
-function typical(pool: ModelPool, features: SubjectFeatures, topic: number | null): FeatureVector {
+export function typical(pool: ModelPool, features: SubjectFeatures, topic: number | null): FeatureVector {
   const size = features.size
   const sums = new Float64Array(size)
   for (const { evidence } of pool.models.values()) {
@@ -70,3 +84,6 @@ function met(pool: ModelPool, topic: number): number {
   for (const { evidence } of pool.models.values()) sum += evidence.weightOf(topic)
   return sum
 }
+
+/** Of a normal distribution, 90 % lie within so many deviations. */
+const INTERVAL = 1.645

@@ -17,7 +17,7 @@ import { sameBook, type KindBook } from './expertise-kinds.ts'
 import { EvidenceRow, KnownModel } from './expertise-model.ts'
 import { ModelPool } from './expertise-pool.ts'
 import { decodeSnapshot, encodeSnapshot, moved, type ExpertiseSnapshot } from './expertise-snapshot.ts'
-import { tableOf, type ExpertiseCell, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
+import { tableOf, typical, type ExpertiseEdit, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
 
 export type ExpertiseOptions = {
   /** After so long an outcome counts half; null: outcomes do not age. */
@@ -96,18 +96,28 @@ export class Expertise {
     return tableOf(this.#pools.get(this.#scope(tenant)) ?? this.#unlearned, this.#features)
   }
 
-  /** From now on as if so many outcomes of this quality had been seen and nothing else; they never age, later ones outweigh them. */
-  edit({ tenant, model, topic }: ExpertiseCell, to: { readonly mean: number; readonly observations: number }): void {
-    const { mean, observations } = to
-    if (!(mean >= 0 && mean <= 1) || !(observations >= 0) || observations === Infinity) {
-      throw new RangeError('mean is 0 to 1, observations 0 or more')
+  /** The operator's word; later outcomes weigh against it. A reset withdraws what was set and declared, too. */
+  edit(edit: ExpertiseEdit): void {
+    const pool = this.#poolOf(this.#scope(edit.tenant))
+    const known = this.#knownIn(pool, edit.model)
+    const atMs = this.#options.wallMs()
+    const topic = edit.topic ?? null
+    if ('quality' in edit) {
+      const { quality, outcomes = DECLARED_WEIGHT } = edit
+      if (!(quality >= 0 && quality <= 1) || !(outcomes > 0 && outcomes <= MOST_SET_OUTCOMES)) {
+        throw new RangeError(`quality is 0 to 1, outcomes above 0 and at most ${MOST_SET_OUTCOMES}`)
+      }
+      known.settings.set(topic ?? '', { topic, quality, outcomes, atMs })
+    } else if (topic !== null) {
+      known.settings.set(topic, { topic, quality: 0, outcomes: 0, atMs })
+      known.forget(this.#features.placeOf('topic', topic))
+    } else {
+      const withdrawn = [...known.settings.keys(), ...Object.keys(this.#options.priors[edit.model] ?? {})]
+      for (const each of withdrawn) known.settings.set(each, { topic: each === '' ? null : each, quality: 0, outcomes: 0, atMs })
+      known.reset()
     }
-    this.#set({ tenant, model, topic }, { topic, quality: mean, outcomes: observations, atMs: this.#options.wallMs() })
-  }
-
-  /** Back to what the others are like; what the configuration declares of the cell is withdrawn too until the next start. */
-  reset({ tenant, model, topic }: ExpertiseCell): void {
-    this.#set({ tenant, model, topic }, { topic, quality: 0, outcomes: 0, atMs: this.#options.wallMs() })
+    this.#declare(pool, edit.model, known)
+    pool.solveAll(ROUNDS_OF_EDIT)
   }
 
   snapshot(): Buffer {
@@ -141,7 +151,7 @@ export class Expertise {
     }
     const nowMs = this.#options.wallMs()
     this.#age(nowMs)
-    const pool = this.#poolOf(lesson.tenant)
+    const pool = this.#poolOf(this.#scope(lesson.tenant))
     const known = this.#knownIn(pool, model)
     const x = this.#features.read(subject)
     known.mark(x, nowMs, this.#features.size)
@@ -149,19 +159,6 @@ export class Expertise {
     this.counts.lessons++
     pool.choicesSinceLesson = 0
     this.#features.finder.step(this.#options.random, nowMs)
-  }
-
-  #set({ tenant, model }: ExpertiseCell, setting: ExpertiseSetting): void {
-    const pool = this.#poolOf(tenant)
-    const known = this.#knownIn(pool, model)
-    known.settings.set(setting.topic ?? '', setting)
-    if (setting.topic !== null) known.forget(this.#features.placeOf('topic', setting.topic))
-    else {
-      for (const { topic } of known.settings.values()) if (topic !== null) known.settings.set(topic, { ...setting, topic, outcomes: 0 })
-      known.reset()
-    }
-    this.#declare(model, known)
-    pool.solveAll()
   }
 
   /** Rows of `ownRows` become this replica's own. */
@@ -195,9 +192,9 @@ export class Expertise {
         known.markAt(lastMs, places, this.#features.size)
         for (const setting of settings) this.#takeSetting(known, setting)
         known.sum()
-        this.#declare(name, known)
+        this.#declare(pool, name, known)
       }
-      pool.solveAll()
+      pool.solveAll(ROUNDS_OF_MERGE)
     }
   }
 
@@ -234,8 +231,7 @@ export class Expertise {
     return this.#options.shareBetweenTenants ? EVERYBODY : tenant
   }
 
-  #poolOf(tenant: string): ModelPool {
-    const scope = this.#scope(tenant)
+  #poolOf(scope: string): ModelPool {
     const pool = this.#pools.get(scope) ?? this.#begin()
     this.#pools.delete(scope)
     this.#pools.set(scope, pool)
@@ -255,21 +251,24 @@ export class Expertise {
     const isNew = !pool.models.has(model)
     const known = pool.modelNamed(model)
     if (isNew) {
-      this.#declare(model, known)
+      this.#declare(pool, model, known)
       pool.solve(known)
     }
     return known
   }
 
   /** The configuration's word holds for topics that the operator did not set or reset. */
-  #declare(model: string, known: KnownModel): void {
+  #declare(pool: ModelPool, model: string, known: KnownModel): void {
     known.declared = new Evidence()
+    const declare = (topic: string | null, quality: number, outcomes: number): void => {
+      const x = typical(pool, this.#features, topic === null ? null : this.#features.placeOf('topic', topic))
+      known.declared.grow(this.#features.size)
+      known.declared.add(x, quality, outcomes)
+    }
     for (const [topic, quality] of Object.entries(this.#options.priors[model] ?? {})) {
-      if (!known.settings.has(topic)) this.#features.declare(known.declared, topic, quality, DECLARED_WEIGHT)
+      if (!known.settings.has(topic)) declare(topic, quality, DECLARED_WEIGHT)
     }
-    for (const { topic, quality, outcomes } of known.settings.values()) {
-      if (outcomes > 0) this.#features.declare(known.declared, topic, quality, outcomes)
-    }
+    for (const { topic, quality, outcomes } of known.settings.values()) if (outcomes > 0) declare(topic, quality, outcomes)
   }
 
   get #replica(): string {
@@ -301,7 +300,12 @@ const MOST_TENANTS = 500
 const MOST_MODELS = 200
 /** One outcome in thirty answers is enough to learn from; without any, 64 answers in all are drawn. */
 const PATIENT_CHOICES = 32
+/** An operator waits for one edit, a start for hundreds of tenants. */
+const ROUNDS_OF_EDIT = 8
+const ROUNDS_OF_MERGE = 2
 const MOST_REPLICAS = 32
+/** More would never be outweighed. */
+const MOST_SET_OUTCOMES = 1000
 const AGEINGS = 100
 
 /** Box and Muller. */
