@@ -71,7 +71,7 @@ export class SubjectFeatures {
     vector.count = 0
     put(vector, LEVEL, 1)
     this.#readTopics(vector, subject.topics)
-    put(vector, this.placeOf('intent', subject.intent[0]), subject.intent[1])
+    if (subject.intent[1] > 0) put(vector, this.placeOf('intent', subject.intent[0]), subject.intent[1])
     if (!withKinds) return vector
     if (subject.kinds !== undefined) this.#readKinds(vector, subject.kinds)
     else if (this.finder.assign(subject)) {

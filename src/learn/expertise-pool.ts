@@ -19,6 +19,7 @@ export type Spread = Record<FeatureGroup, number>
 export class ModelPool implements CoefficientPrior {
   readonly #features: SubjectFeatures
   readonly #maxModels: number
+  readonly #evicted: () => void
   readonly models = new Map<string, KnownModel>()
   readonly variances: Spread = { ...FIRST_VARIANCES }
   readonly #noise = { sum: FIRST_NOISE * NOISE_CERTAINTY, weight: NOISE_CERTAINTY }
@@ -26,12 +27,12 @@ export class ModelPool implements CoefficientPrior {
   #sweep: Sweep | null = null
   #lessons = 0
   #lessonsAtSweep = 0
-  evicted = 0
   choicesSinceLesson = 0
 
-  constructor(features: SubjectFeatures, maxModels: number) {
+  constructor(features: SubjectFeatures, maxModels: number, evicted: () => void) {
     this.#features = features
     this.#maxModels = maxModels
+    this.#evicted = evicted
   }
 
   /** Variance of one outcome around what is expected of it. */
@@ -55,7 +56,7 @@ export class ModelPool implements CoefficientPrior {
     this.models.set(name, model)
     if (this.models.size > this.#maxModels) {
       this.models.delete(this.models.keys().next().value!)
-      this.evicted++
+      this.#evicted()
     }
     return model
   }

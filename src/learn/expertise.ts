@@ -1,12 +1,12 @@
 /**
  * Which model is good at what: learned from graded answers, asked before each choice.
  *
- *   subject -> features (topics, intent, kind of question) -> belief of each model (pool.ts, belief.ts) -> mean, deviation, draw
+ *   subject -> features (topics, intent, kind of question) -> belief of each model (expertise-pool, -belief) -> mean, deviation, draw
  *
- * The draw is Thompson sampling: a model is chosen as often as it is believed to be the best. Tenants do not learn from each
- * other unless sharing is on; only the kinds of question (clusters of texts, no outcomes) are found in everybody's traffic.
- * Bounds: tenants and models, least recently learned first, counted; features by group. About 20 kB a model and tenant.
- * Figures of choosing and learning: bench record `expertise`.
+ * The draw is Thompson sampling: a model is chosen as often as it is believed to be the best. Draws fade where no outcomes come
+ * back, for nothing would be learned from them. Tenants do not learn from each other unless sharing is on; only the kinds of
+ * question (clusters of texts, no outcomes) are found in everybody's traffic. Bounds: tenants and models, least recently learned
+ * first, counted; features by group. About 20 kB a model and tenant. Figures: bench record `expertise`.
  */
 import type { ExpectedQuality, Lesson, Subject } from '../model/quality.ts'
 import { choiceProbabilities } from './expertise-choice.ts'
@@ -36,7 +36,15 @@ export type ExpertiseOptions = {
 }
 
 /** What happened so far, for metrics. */
-export type ExpertiseCounts = { lessons: number; refused: number; changes: number; evictedTenants: number }
+export type ExpertiseCounts = {
+  lessons: number
+  /** Lessons that were none, and rows of more replicas than are kept. */
+  refused: number
+  /** Models found to have become better or worse. */
+  changes: number
+  evictedTenants: number
+  evictedModels: number
+}
 
 export class Expertise {
   readonly #options: ExpertiseOptions
@@ -45,7 +53,7 @@ export class Expertise {
   /** What tenants without lessons see: the configuration's word. */
   readonly #unlearned: ModelPool
   #agedMs: number
-  readonly counts: ExpertiseCounts = { lessons: 0, refused: 0, changes: 0, evictedTenants: 0 }
+  readonly counts: ExpertiseCounts = { lessons: 0, refused: 0, changes: 0, evictedTenants: 0, evictedModels: 0 }
 
   constructor(options: ExpertiseOptions) {
     this.#options = options
@@ -84,6 +92,11 @@ export class Expertise {
   /** What a book of answered turns keeps of a subject. */
   compact(subject: Subject): Subject {
     return this.#features.compact(subject)
+  }
+
+  /** How often a topic or intent found no feature of its own. */
+  get overflowedLabels(): number {
+    return this.#features.overflowed
   }
 
   /** Tenants of which something is known; the empty name where all share. */
@@ -157,7 +170,7 @@ export class Expertise {
     known.mark(x, nowMs, this.#features.size)
     if (pool.learn(known, x, score, weight * this.#remaining(nowMs - lesson.atMs))) this.counts.changes++
     this.counts.lessons++
-    pool.choicesSinceLesson = 0
+    pool.choicesSinceLesson *= 1 - Math.min(1, Math.abs(weight))
     this.#features.finder.step(this.#options.random, nowMs)
   }
 
@@ -243,7 +256,7 @@ export class Expertise {
   }
 
   #begin(): ModelPool {
-    return new ModelPool(this.#features, this.#options.maxModels ?? MOST_MODELS)
+    return new ModelPool(this.#features, this.#options.maxModels ?? MOST_MODELS, () => this.counts.evictedModels++)
   }
 
   /** A model's declaration is read when it is first met: backends may bring it later than the gateway's start. */
@@ -298,7 +311,7 @@ const EVERYBODY = ''
 const DECLARED_WEIGHT = 20
 const MOST_TENANTS = 500
 const MOST_MODELS = 200
-/** One outcome in thirty answers is enough to learn from; without any, 64 answers in all are drawn. */
+/** One outcome in thirty answers, or signs that weigh as much, keep all choices drawn; without any, about 64 are drawn in all. */
 const PATIENT_CHOICES = 32
 /** An operator waits for one edit, a start for hundreds of tenants. */
 const ROUNDS_OF_EDIT = 8
