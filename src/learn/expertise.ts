@@ -144,16 +144,16 @@ export class Expertise {
     return encodeSnapshot({ replica: this.#replica, agedMs: this.#agedMs, features: this.#features.named, book: this.#features.finder.book, scopes })
   }
 
-  /** At start, from what this replica stored; its own rows go on where they ended. */
+  /** At start, from what this replica stored; its own rows go on where they ended, one of another name keeps its rows. */
   restore(bytes: Uint8Array): void {
     const snapshot = decodeSnapshot(bytes)
     this.#pools.clear()
-    this.#take(snapshot, snapshot.replica)
+    this.#take(snapshot, true)
   }
 
   /** What other replicas know; this one's own evidence is not touched. */
   merge(bytes: Uint8Array): void {
-    this.#take(decodeSnapshot(bytes), null)
+    this.#take(decodeSnapshot(bytes), false)
   }
 
   observe(lesson: Lesson): void {
@@ -174,8 +174,7 @@ export class Expertise {
     this.#features.finder.step(this.#options.random, nowMs)
   }
 
-  /** Rows of `ownRows` become this replica's own. */
-  #take(snapshot: ExpertiseSnapshot, ownRows: string | null): void {
+  #take(snapshot: ExpertiseSnapshot, ownToo: boolean): void {
     const nowMs = this.#options.wallMs()
     this.#age(nowMs, true)
     const factor = this.#remaining(nowMs - snapshot.agedMs)
@@ -187,8 +186,9 @@ export class Expertise {
       for (const { name, changes, lastMs, settings, rows } of models) {
         const known = this.#knownIn(pool, name)
         for (const [replica, row] of rows) {
-          const own = replica === ownRows
-          if (!own && (replica === this.#replica || row.version <= (known.others.get(replica)?.version ?? -1))) continue
+          const own = replica === this.#replica
+          if (own && !ownToo) continue
+          if (!own && row.version <= (known.others.get(replica)?.version ?? -1)) continue
           if (!own && !known.others.has(replica) && known.others.size >= MOST_REPLICAS) {
             this.counts.refused++
             continue
