@@ -13,11 +13,11 @@ import { choiceProbabilities } from './expertise-choice.ts'
 import { complementaryModels } from './expertise-complement.ts'
 import { Evidence } from './expertise-evidence.ts'
 import { SubjectFeatures } from './expertise-features.ts'
-import { sameBook, type KindBook } from './expertise-kinds.ts'
-import { EvidenceRow, KnownModel } from './expertise-model.ts'
+import { takeSnapshot } from './expertise-merge.ts'
+import { KnownModel } from './expertise-model.ts'
 import { ModelPool } from './expertise-pool.ts'
-import { decodeSnapshot, encodeSnapshot, moved, type ExpertiseSnapshot } from './expertise-snapshot.ts'
-import { tableOf, typical, type ExpertiseEdit, type ExpertiseRow, type ExpertiseSetting } from './expertise-table.ts'
+import { decodeSnapshot, encodeSnapshot, type ExpertiseSnapshot } from './expertise-snapshot.ts'
+import { tableOf, typical, type ExpertiseEdit, type ExpertiseRow } from './expertise-table.ts'
 
 export type ExpertiseOptions = {
   /** After so long an outcome counts half; null: outcomes do not age. */
@@ -177,61 +177,17 @@ export class Expertise {
   #take(snapshot: ExpertiseSnapshot, ownToo: boolean): void {
     const nowMs = this.#options.wallMs()
     this.#age(nowMs, true)
-    const factor = this.#remaining(nowMs - snapshot.agedMs)
-    const sameKinds = this.#agreeOnKinds(snapshot.book)
-    const places = snapshot.features.map(([group, label]) => this.#features.placeOf(group, label))
-    const foreign = snapshot.features.flatMap(([group], at) => (group === 'kind' && !sameKinds ? [places[at]!] : []))
-    for (const { scope, models } of snapshot.scopes) {
-      const pool = this.#poolOf(scope)
-      for (const { name, changes, lastMs, settings, rows } of models) {
-        const known = this.#knownIn(pool, name)
-        for (const [replica, row] of rows) {
-          const own = replica === this.#replica
-          if (own && !ownToo) continue
-          if (!own && row.version <= (known.others.get(replica)?.version ?? -1)) continue
-          if (!own && !known.others.has(replica) && known.others.size >= MOST_REPLICAS) {
-            this.counts.refused++
-            continue
-          }
-          const taken = new EvidenceRow(moved(row.evidence, places))
-          for (const place of foreign) taken.evidence.drop(place)
-          taken.evidence.scale(factor)
-          taken.version = row.version
-          taken.era = row.era
-          if (own) known.own = taken
-          else known.others.set(replica, taken)
-        }
-        known.changes = Math.max(known.changes, changes)
-        known.markAt(lastMs, places, this.#features.size)
-        for (const setting of settings) this.#takeSetting(known, setting)
-        known.sum()
-        this.#declare(pool, name, known)
-      }
-      pool.solveAll(ROUNDS_OF_MERGE)
-    }
-  }
-
-  /** The newer word holds; a reset that is news here is done here too. */
-  #takeSetting(known: KnownModel, setting: ExpertiseSetting): void {
-    const key = setting.topic ?? ''
-    const mine = known.settings.get(key)
-    if (mine !== undefined && mine.atMs >= setting.atMs) return
-    known.settings.set(key, setting)
-    if (setting.outcomes === 0 && setting.topic !== null) known.forget(this.#features.placeOf('topic', setting.topic))
-  }
-
-  /** The oldest book wins everywhere. True where the kinds of `book` are the ones in use afterwards. */
-  #agreeOnKinds(book: KindBook | null): boolean {
-    const { finder } = this.#features
-    const mine = finder.book
-    if (book === null) return mine === null
-    if (mine !== null && sameBook(mine, book)) return true
-    if (mine !== null && (mine.madeAtMs < book.madeAtMs || (mine.madeAtMs === book.madeAtMs && mine.within <= book.within))) return false
-    finder.adopt(book)
-    for (const pool of this.#pools.values()) {
-      for (const model of pool.models.values()) for (const place of this.#features.placesOf('kind').values()) model.drop(place)
-    }
-    return true
+    takeSnapshot(snapshot, {
+      replica: this.#replica,
+      ownToo,
+      factor: this.#remaining(nowMs - snapshot.agedMs),
+      features: this.#features,
+      pools: this.#pools,
+      poolOf: (scope) => this.#poolOf(scope),
+      knownIn: (pool, model) => this.#knownIn(pool, model),
+      declare: (pool, model, known) => this.#declare(pool, model, known),
+      refuse: () => this.counts.refused++,
+    })
   }
 
   /** A draw is paid back by the outcome that it brings: where none come, less and less is drawn. */
@@ -313,10 +269,8 @@ const MOST_TENANTS = 500
 const MOST_MODELS = 200
 /** One outcome in thirty answers, or signs that weigh as much, keep all choices drawn; without any, about 64 are drawn in all. */
 const PATIENT_CHOICES = 32
-/** An operator waits for one edit, a start for hundreds of tenants. */
+/** An operator waits for it, and his word shall show. */
 const ROUNDS_OF_EDIT = 8
-const ROUNDS_OF_MERGE = 2
-const MOST_REPLICAS = 32
 /** More would never be outweighed. */
 const MOST_SET_OUTCOMES = 1000
 const AGEINGS = 100
