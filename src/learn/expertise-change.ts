@@ -5,7 +5,7 @@
  *   down <- max(0, down - z - slack)      up <- max(0, up + z - slack)      alarm beyond `THRESHOLD`
  *
  * Slack is half the shift that should be found: 15 points are about 0.33 deviations of one outcome. Siegmund's approximations
- * for these numbers: one false alarm in about 70,000 outcomes, a drop of 15 points found after about 140 outcomes of the model.
+ * for these numbers: a false alarm in about 70,000 outcomes for each direction, a drop of 15 points found after about 140 outcomes of the model.
  */
 export class ChangeTest {
   #down = 0

@@ -12,12 +12,12 @@
 import type { Subject } from '../model/quality.ts'
 
 export const KINDS = 24
-/** Twice as many fit no better. */
+/** 500 fit no better. */
 export const SAMPLE = 256
 const PASSES = 8
-/** From 4 to 16 all is alike on the outcome matrices; 2 and 40 are worse. */
+/** 4, 8 and 16 are alike on the outcome matrices. */
 const SHARPNESS = 8
-/** Form counts a little less than meaning: 0.5 to 1 is alike. */
+/** Form counts a little less than meaning: 0.5 and 1 are alike on the outcome matrices, 2 is worse. */
 const FORM_SHARE = 0.7
 const FARTHEST_FORM = 2.5
 const CONSTANT = 1e-6
