@@ -57,7 +57,7 @@ export async function livingEngines(record) {
 function parameters(engine, model, options) {
   return {
     model: { path: model },
-    model_alias: [MODEL_ALIAS],
+    model_alias: [options.alias ?? MODEL_ALIAS],
     hostnames: ['127.0.0.1'],
     port: engine.port,
     n_ctx: options.contextTokens,
@@ -77,15 +77,16 @@ function parameters(engine, model, options) {
     use_jinja: true,
     chat_template: readFileSync(join(HERE, 'chatml-tools.jinja'), 'utf8'),
     ...(options.embeddings ? { embedding: true, pooling_type: 1 } : {}), // the mean of the tokens
+    ...options.parameters,
   }
 }
 
 /**
  * Starts engines and waits until each answers; on any failure, or when `signal` aborts, ends those it started.
- * `keep`: engines of this folder that already run and count towards `count`.
- * `embeddings`: they serve /v1/embeddings and nothing else.
+ * `keep`: engines of this folder that already run and count towards `count`. `alias` and `parameters` (fields of CommonParams)
+ * are of those started now. `embeddings`: they serve /v1/embeddings and nothing else.
  * @param {{ dir: string, count: number, keep?: object[], slots: number, contextTokens: number, basePort?: number, stopWith?: number, embeddings?: boolean,
- *   engine: { python: string, library: string, model: string }, say?: (text: string) => void, signal?: AbortSignal }} options
+ *   alias?: string, parameters?: object, engine: { python: string, library: string, model: string }, say?: (text: string) => void, signal?: AbortSignal }} options
  */
 export async function startEngines(options) {
   const { dir, engine: installed, keep = [], say = () => {}, signal } = options
@@ -129,7 +130,7 @@ function spawnEngine({ port, folder, installed, options }) {
   closeSync(log)
   if (child.pid === undefined) throw new EngineUnavailable(`${installed.python} could not be started`)
   const entry = { id: `127.0.0.1:${port}`, port, url: `http://127.0.0.1:${port}`, pid: child.pid, identity: processIdentity(child.pid) ?? '',
-    model: MODEL_ALIAS, slots: options.slots, contextTokens: options.contextTokens, log: join(folder, `${port}.log`) }
+    model: options.alias ?? MODEL_ALIAS, slots: options.slots, contextTokens: options.contextTokens, log: join(folder, `${port}.log`) }
   return { child, entry }
 }
 
