@@ -82,12 +82,15 @@ function groupLines(group: JsonObject, chosen: string): readonly string[] {
     const expected =
       typeof mean !== 'number' || typeof deviation !== 'number'
         ? 'unknown'
-        : `${mean.toFixed(3)} (${Math.max(0, mean - 1.96 * deviation).toFixed(3)} to ${Math.min(1, mean + 1.96 * deviation).toFixed(3)})`
+        : `${share(mean)} (${share(mean - 1.96 * deviation)} to ${share(mean + 1.96 * deviation)})`
     const seconds = typeof model['seconds'] === 'number' ? `${model['seconds'].toFixed(3)} s` : 'served by nobody now'
     return `             ${text(model['model'])}: quality ${expected} from ${number(model['observations'], 0)} outcomes, taken as ${number(model['drawn'], 3)}; ${seconds}`
   })
   return [`  model      ${chosen} of group ${text(group['name'])}${before}`, ...models]
 }
+
+/** What is believed is linear and may lie a little outside of what a score can be. */
+const share = (quality: number): string => Math.min(1, Math.max(0, quality)).toFixed(3)
 
 /** What was said of the answer, and what its signs were taken to mean. */
 function learnedLines(learned: JsonObject): readonly string[] {

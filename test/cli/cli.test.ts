@@ -195,6 +195,7 @@ test('a receipt of a group says which models could have answered and what was ex
       considered: [
         { model: 'coder', mean: 0.8, deviation: 0.05, observations: 120.4, drawn: 0.82, seconds: 1.5 },
         { model: 'math', mean: 0.5, deviation: 0.3, observations: 0, drawn: 0.4, seconds: null },
+        { model: 'poet', mean: -0.05, deviation: 0.1, observations: 15, drawn: -0.16, seconds: 1 },
       ],
     },
     candidates: [{ backend_id: 'a', expected_cached_tokens: 0, wait_seconds: 0, prefill_seconds: 1, decode_seconds: 0, regret_seconds: 0, quality_seconds: 2, cost_seconds: 3.5 }],
@@ -202,6 +203,7 @@ test('a receipt of a group says which models could have answered and what was ex
   assert.ok(lines.includes('  model      coder of group auto'))
   assert.ok(lines.includes('             coder: quality 0.800 (0.702 to 0.898) from 120 outcomes, taken as 0.820; 1.500 s'))
   assert.ok(lines.includes('             math: quality 0.500 (0.000 to 1.000) from 0 outcomes, taken as 0.400; served by nobody now'))
+  assert.ok(lines.includes('             poet: quality 0.000 (0.000 to 0.146) from 15 outcomes, taken as -0.160; 1.000 s'), 'a mean lies in its interval')
   assert.ok(lines.includes('  candidate  cached tokens   wait  prefill  decode  regret  quality  cost (s)'))
 })
 
