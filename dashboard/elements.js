@@ -1,0 +1,51 @@
+/**
+ * Elements from data. Whatever comes from outside becomes a text node or an attribute, never markup: there is no other way in
+ * here to put something on the page.
+ */
+
+/**
+ * @param {string} tag
+ * @param {Record<string, unknown>} [properties] `class`, `on...` listeners, `aria-` and `data-` attributes; false and null are left out
+ * @param {...(Node | string | null | false)} children
+ * @returns {HTMLElement}
+ */
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag)
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue
+    if (name.startsWith('on') && typeof value === 'function') made.addEventListener(name.slice(2), value)
+    else made.setAttribute(name, value === true ? '' : String(value))
+  }
+  made.append(...children.filter((child) => child !== null && child !== false))
+  return made
+}
+
+/** @param {string} id */
+export function byId(id) {
+  const found = document.getElementById(id)
+  if (found === null) throw new Error(`the page has no #${id}`)
+  return found
+}
+
+/**
+ * A table that becomes a list of labelled lines on a narrow screen. The roles keep it a table for screen readers then.
+ *
+ * @param {string} caption
+ * @param {readonly { title: string, number?: boolean, sort?: { key: string, direction: 'ascending' | 'descending' | 'none', by: () => void } }[]} columns
+ * @param {readonly { class?: string | null, cells: readonly (Node | string | null)[] }[]} rows the first cell names the row
+ */
+export function table(caption, columns, rows) {
+  const head = columns.map(({ title, number = false, sort }) =>
+    element('th', { scope: 'col', role: 'columnheader', class: number ? 'number' : null, 'aria-sort': sort?.direction ?? null },
+      sort === undefined ? title : element('button', { type: 'button', class: 'sort', 'data-sort': sort.key, onclick: sort.by }, title)))
+  const body = rows.map(({ class: kind = null, cells }) =>
+    element('tr', { role: 'row', class: kind }, ...cells.map((cell, at) => {
+      const { title, number = false } = columns[at]
+      const properties = { 'data-title': title, class: number ? 'number' : null }
+      return at === 0 ? element('th', { ...properties, scope: 'row', role: 'rowheader' }, cell ?? '') : element('td', { ...properties, role: 'cell' }, cell ?? '')
+    })))
+  return element('table', { role: 'table' },
+    element('caption', {}, caption),
+    element('thead', { role: 'rowgroup' }, element('tr', { role: 'row' }, ...head)),
+    element('tbody', { role: 'rowgroup' }, ...body))
+}
