@@ -49,3 +49,34 @@ export function table(caption, columns, rows) {
     element('thead', { role: 'rowgroup' }, element('tr', { role: 'row' }, ...head)),
     element('tbody', { role: 'rowgroup' }, ...body))
 }
+
+/** A belief between 0 and 1: its text, and below it the interval and the mean on a line from 0 to 1. */
+export function believed(low, mean, high, text) {
+  const line = element('span', { class: 'belief', 'aria-hidden': 'true' }, element('span', { class: 'interval' }), element('span', { class: 'mean' }))
+  for (const [name, value] of [['--low', low], ['--mean', mean], ['--high', high]]) line.style.setProperty(name, `${100 * Math.min(1, Math.max(0, value))}%`)
+  return element('span', { class: 'believed' }, text, line)
+}
+
+/** Asks before something is changed. @returns {Promise<boolean>} */
+export function confirmed(title, text, action) {
+  const dialog = element('dialog', { 'aria-labelledby': 'confirm-title' })
+  let yes = false
+  const close = (answer) => () => {
+    yes = answer
+    dialog.close()
+  }
+  dialog.append(
+    element('h2', { id: 'confirm-title' }, title),
+    element('p', {}, text),
+    element('div', { class: 'buttons' },
+      element('button', { type: 'button', class: 'primary', onclick: close(true) }, action),
+      element('button', { type: 'button', onclick: close(false), autofocus: true }, 'Cancel')))
+  document.body.append(dialog)
+  dialog.showModal()
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => {
+      dialog.remove()
+      resolve(yes)
+    }, { once: true })
+  })
+}

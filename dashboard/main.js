@@ -1,7 +1,10 @@
 /** The page: which view is shown, the key, and that nothing is asked while nobody looks. */
+import { decisionsView } from './decisions.js'
 import { byId } from './elements.js'
+import { expertiseView } from './expertise.js'
 import { fleetView } from './fleet.js'
 import { Gateway } from './gateway.js'
+import { playgroundView } from './playground.js'
 
 const dialog = byId('key-dialog')
 const input = byId('key-input')
@@ -42,7 +45,7 @@ keyButton.addEventListener('click', async () => {
   } else if (await gateway.enterKey()) restart()
 })
 
-const views = { fleet: fleetView }
+const views = { fleet: fleetView, playground: playgroundView, expertise: expertiseView, decisions: decisionsView }
 const built = new Map()
 let current = null
 

@@ -1,0 +1,103 @@
+/** A receipt for people: where a turn went, who else could have answered, what each would have cost, what came of it. */
+import { chosenOf, secondsOf, switching, TERMS } from './costs.js'
+import { believed, element, table } from './elements.js'
+import { count, interval, milliseconds, percent, quality, range, seconds, secondsMore, tokens, weight } from './format.js'
+import { CACHE_VERDICTS, OUTCOMES, REASONS } from './words.js'
+
+export function receiptView(receipt) {
+  return element('div', { class: 'receipt' },
+    element('p', {}, element('strong', {}, receipt.model), ' at ', element('strong', {}, receipt.backend_id), `, because ${REASONS[receipt.reason] ?? receipt.reason}.`),
+    ...switchingSentence(receipt),
+    ...modelTable(receipt),
+    ...candidateTable(receipt),
+    figures(receipt),
+    ...remarks(receipt))
+}
+
+function switchingSentence(receipt) {
+  const found = switching(receipt)
+  if (found === null) return []
+  const { stayed, other, more, total } = found
+  const name = other.model === undefined ? other.backend_id : `${other.model} at ${other.backend_id}`
+  const terms = TERMS.filter((term) => Math.abs(more[term]) >= 0.0005).map((term) => `${NAMES[term].toLowerCase()} ${secondsMore(more[term])}`)
+  return [element('p', {}, `${stayed ? 'Switching to' : 'Staying with'} ${name} would have cost ${secondsMore(total)}${terms.length === 0 ? '' : `: ${terms.join(', ')}`}.`)]
+}
+
+function modelTable({ group, model: chosen }) {
+  if (group === undefined) return []
+  const columns = [{ title: 'Model' }, { title: 'Expected quality' }, { title: 'Outcomes behind it', number: true }, { title: 'Drawn', number: true }, { title: 'Time, with regret', number: true }]
+  const rows = group.considered.map((each) => {
+    const [low, high] = interval(each.mean, each.deviation)
+    const marks = [each.model === chosen ? 'answered' : '', each.model === group.incumbent ? 'served before' : ''].filter((mark) => mark !== '')
+    return {
+      class: each.model === chosen ? 'chosen' : null,
+      cells: [
+        named(each.model, marks.join(', ')),
+        believed(low, each.mean, high, `${quality(each.mean)}, 90 %: ${range(low, high)}`),
+        weight(each.observations), quality(each.drawn),
+        each.seconds === null ? 'served by nobody now' : seconds(each.seconds),
+      ],
+    }
+  })
+  return [table(`Models of the group ${group.name}, as judged for this turn`, columns, rows)]
+}
+
+const NAMES = { wait: 'Wait', prefill: 'Prefill', decode: 'Decode', regret: 'Eviction regret', quality: 'Quality' }
+
+function candidateTable(receipt) {
+  const { candidates } = receipt
+  if (candidates.length === 0) return []
+  const chosen = chosenOf(receipt)
+  const terms = TERMS.filter((term) => term !== 'quality' || receipt.group !== undefined)
+  const columns = [
+    { title: 'Backend' }, { title: 'Expected cached', number: true }, ...terms.map((term) => ({ title: NAMES[term], number: true })),
+    { title: 'Cost', number: true }, { title: 'Against the choice', number: true },
+  ]
+  const rows = candidates.map((each) => ({
+    class: each === chosen ? 'chosen' : null,
+    cells: [
+      named(each.backend_id, [each.model ?? '', each === chosen ? 'answered' : ''].filter((mark) => mark !== '').join(', ')),
+      tokens(each.expected_cached_tokens), ...terms.map((term) => seconds(secondsOf(each, term))), seconds(each.cost_seconds),
+      each === chosen ? '–' : chosen === null ? '–' : secondsMore(each.cost_seconds - chosen.cost_seconds),
+    ],
+  }))
+  return [table('Backends that could have answered, the cheapest first', columns, rows)]
+}
+
+const named = (name, note) => element('span', {}, name, note === '' ? null : element('small', {}, note))
+
+function figures(receipt) {
+  const { prompt_tokens: prompt, cached_tokens: cached, fingerprint } = receipt
+  const told = ({ actual, expected }) => (actual === null ? `not told, expected ${count(expected)}` : `${tokens(actual)}, expected ${count(expected)}`)
+  const lines = [
+    ['Outcome', OUTCOMES[receipt.outcome] ?? receipt.outcome],
+    ['Prompt', told(prompt)],
+    ['Of it cached', `${told(cached)}; ${CACHE_VERDICTS[receipt.cache.why] ?? receipt.cache.why}`],
+    ['Answer', tokens(receipt.output_tokens)],
+    ['Time to first token', milliseconds(receipt.ttft_ms)],
+    ['Until the end', milliseconds(receipt.total_ms)],
+    ['Waited at the gateway', milliseconds(receipt.queued_ms)],
+    ['Decided in', `${count(receipt.decide_microseconds)} µs`],
+    ...(fingerprint === undefined ? [] : [['Taken to be about', aboutOf(fingerprint)]]),
+  ]
+  return element('dl', {}, ...lines.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]))
+}
+
+function aboutOf({ topics, intent, complexity }) {
+  const labelled = ([label, probability]) => `${label} ${percent(probability)}`
+  const about = topics.length === 0 ? 'no topic' : topics.slice(0, 2).map(labelled).join(', ')
+  return `${about}; intent ${labelled(intent)}; complexity ${complexity.toFixed(2)} of 1`
+}
+
+function remarks(receipt) {
+  const lines = [
+    ...receipt.failovers.map(({ backend_id: id, why }) => `${id} was tried before and failed: ${why}`),
+    ...receipt.filtered_out.map(({ backend_id: id, by }) => `${id} was not considered: ${by}`),
+    ...(receipt.omitted.length === 0 ? [] : [`Left out of what the engine sees: ${receipt.omitted.join(', ')}`]),
+    ...(receipt.trouble === null ? [] : [receipt.trouble]),
+  ]
+  return lines.length === 0 ? [] : [element('ul', {}, ...lines.map((line) => element('li', {}, line)))]
+}
+
+/** What the conversation was taken to be about, the likeliest first. */
+export const topicsOf = ({ fingerprint }) => (fingerprint?.topics ?? []).map(([label]) => label)
