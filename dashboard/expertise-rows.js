@@ -37,9 +37,12 @@ export function rowsShown(rows, filter, sort) {
 /** Names of those whose cells there are; one alone needs no filter. */
 export const tenantsOf = (rows) => [...new Set(rows.map(({ tenant }) => tenant ?? ''))].sort(words.compare)
 
+/** What the route takes: more would never be outweighed by what is seen. */
+export const MOST_OUTCOMES = 1000
+
 /** Null: it can be sent. @returns {string | null} */
 export function wrongEdit(mean, observations) {
   if (!(mean >= 0 && mean <= 1)) return 'The expected quality is a number from 0 to 1.'
-  if (!(observations > 0)) return 'Say as how many outcomes your word counts: more than 0.'
+  if (!(observations >= 1 && observations <= MOST_OUTCOMES)) return `Say as how many outcomes your word counts: 1 to ${MOST_OUTCOMES}.`
   return null
 }

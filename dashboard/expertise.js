@@ -1,6 +1,6 @@
 /** What is believed of each model by topic; an operator can set a cell or have it forgotten. */
 import { believed, confirmed, element, table } from './elements.js'
-import { rowsShown, sortedAfterPress, tenantsOf, wrongEdit } from './expertise-rows.js'
+import { MOST_OUTCOMES, rowsShown, sortedAfterPress, tenantsOf, wrongEdit } from './expertise-rows.js'
 import { ago, quality, range, weight } from './format.js'
 import { sentence } from './gateway.js'
 import { Poll } from './poll.js'
@@ -9,6 +9,9 @@ import { Poll } from './poll.js'
 const EVERY_MS = 10_000
 /** A page that holds more rows scrolls badly; the filter finds the others. */
 const MOST_SHOWN = 300
+
+/** As much as a word of the configuration counts, if nothing else is said. */
+const USUAL_OUTCOMES = 20
 
 const TITLES = { tenant: 'Tenant', model: 'Model', topic: 'Topic', mean: 'Expected quality', interval: '90 % interval', observations: 'Outcomes behind it', last_change: 'Last change' }
 
@@ -96,7 +99,7 @@ export function expertiseView(root, { gateway }) {
     const nowMs = Date.now()
     return table('Models by topic', [...columns, { title: 'Change it' }], shown.map((row) => {
       const cells = {
-        tenant: row.tenant ?? 'shared by all', model: row.model, topic: row.topic ?? 'all topics', mean: quality(row.mean),
+        tenant: row.tenant ?? 'shared by all', model: row.model, topic: row.topic ?? 'all topics', mean: withEdit(row),
         interval: believed(row.low, row.mean, row.high, range(row.low, row.high)), observations: weight(row.observations), last_change: ago(row.last_change, nowMs),
       }
       return { class: row.topic === null ? 'whole' : null, cells: [...ordered.map((key) => cells[key]), buttonsOf(row)] }
@@ -112,8 +115,8 @@ export function expertiseView(root, { gateway }) {
   }
 
   function edit(row) {
-    const mean = element('input', { id: 'edit-mean', type: 'number', min: 0, max: 1, step: 'any', required: true, value: row.mean })
-    const weighs = element('input', { id: 'edit-outcomes', type: 'number', min: 0, step: 'any', required: true, value: Math.max(1, Math.round(row.observations)), 'aria-describedby': 'edit-note' })
+    const mean = element('input', { id: 'edit-mean', type: 'number', min: 0, max: 1, step: 'any', required: true, value: row.edited?.mean ?? row.mean })
+    const weighs = element('input', { id: 'edit-outcomes', type: 'number', min: 1, max: MOST_OUTCOMES, step: 'any', required: true, value: row.edited?.observations ?? USUAL_OUTCOMES, 'aria-describedby': 'edit-note' })
     const wrong = element('p', { class: 'notice', role: 'alert', hidden: true })
     const submit = async (event) => {
       event.preventDefault()
@@ -136,7 +139,7 @@ export function expertiseView(root, { gateway }) {
       element('h2', { id: 'edit-title' }, `Set ${nameOf(row)}`),
       element('label', { for: 'edit-mean' }, 'Expected quality, 0 to 1'), mean,
       element('label', { for: 'edit-outcomes' }, 'As much as so many outcomes'), weighs,
-      element('p', { id: 'edit-note', class: 'note' }, 'From now on it is believed as if so many outcomes had had this mean. Later outcomes weigh against it.'),
+      element('p', { id: 'edit-note', class: 'note' }, 'It is believed as if so many outcomes of this quality had been seen. Your word does not age; outcomes outweigh it in time.'),
       wrong,
       element('div', { class: 'buttons' }, element('button', { type: 'submit', class: 'primary' }, 'Set it'), element('button', { type: 'button', onclick: () => dialog.close() }, 'Cancel'))))
     document.body.append(dialog)
@@ -160,5 +163,9 @@ export function expertiseView(root, { gateway }) {
 
   return { show: () => poll.start(), hide: () => poll.stop() }
 }
+
+/** What an operator set there is told beside what came of it. */
+const withEdit = ({ mean, edited }) =>
+  edited === null ? quality(mean) : element('span', {}, quality(mean), element('small', {}, `set to ${quality(edited.mean)}, as much as ${weight(edited.observations)} outcomes`))
 
 const nameOf = ({ tenant, model, topic }) => `${model}, ${topic ?? 'all topics'}${tenant === null ? '' : `, tenant ${tenant}`}`

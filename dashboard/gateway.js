@@ -22,6 +22,7 @@ export class Gateway {
   #storage
   #askForKey
   #fetch
+  #onRefused
   #asking = null
   /** The viewer closed the question for a key; it is not put again before something is pressed. */
   #declined = false
@@ -29,14 +30,16 @@ export class Gateway {
   /**
    * @param {{
    *   base: string | URL, storage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>,
-   *   askForKey: (why: string) => Promise<string | null>, fetch?: typeof fetch,
-   * }} options `base`: the page's own address, with its last slash
+   *   askForKey: (why: string) => Promise<string | null>,
+   *   onRefused?: () => void, fetch?: typeof fetch,
+   * }} options `base`: the page's own address, with its last slash; `onRefused`: a route wants another key
    */
-  constructor({ base, storage, askForKey, fetch = globalThis.fetch.bind(globalThis) }) {
+  constructor({ base, storage, askForKey, onRefused = () => {}, fetch = globalThis.fetch.bind(globalThis) }) {
     this.#base = new URL(base)
     this.#storage = storage
     this.#askForKey = askForKey
     this.#fetch = fetch
+    this.#onRefused = onRefused
   }
 
   get hasKey() {
@@ -75,6 +78,7 @@ export class Gateway {
       const response = await this.#send(path, method, body, key, signal)
       if (response.ok) return response
       const refusal = await refusalOf(response)
+      if (refusal.status === 401 || refusal.status === 403) this.#onRefused()
       if (refusal.status !== 401 || this.#declined) throw refusal
       // another question may have brought a new key meanwhile
       if (this.#storage.getItem(KEY) === key && !(await this.#newKey(key === null ? '' : 'The gateway does not know the key that was given.'))) throw refusal

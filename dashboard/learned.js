@@ -16,9 +16,11 @@ export function changesBetween(before, after, topics) {
   const place = ({ topic }) => (topics.includes(topic) ? topics.indexOf(topic) : topic === null ? topics.length : topics.length + 1)
   return after
     .map((row) => ({ topic: row.topic, tenant: row.tenant, before: known.get(keyOf(row)) ?? null, after: row }))
-    .filter(({ before: was, after: is }) => was === null || Math.abs(is.mean - was.mean) >= LEAST_CHANGE || Math.abs(is.deviation - was.deviation) >= LEAST_CHANGE)
+    .filter(({ before: was, after: is }) => was === null || Math.abs(is.mean - was.mean) >= LEAST_CHANGE || Math.abs(width(is) - width(was)) >= LEAST_CHANGE)
     .sort((a, b) => place(a) - place(b) || moved(b) - moved(a))
     .slice(0, MOST_ROWS)
 }
+
+const width = ({ low, high }) => high - low
 
 const moved = ({ before, after }) => (before === null ? 1 : Math.abs(after.mean - before.mean))

@@ -33,10 +33,13 @@ function askForKey(why) {
 }
 byId('key-cancel').addEventListener('click', () => dialog.close())
 
-const gateway = new Gateway({ base: new URL('.', document.baseURI), storage: sessionStorage, askForKey })
+const gateway = new Gateway({ base: new URL('.', document.baseURI), storage: sessionStorage, askForKey, onRefused: () => {
+  keyButton.hidden = false
+} })
 
 function tellKey() {
   keyButton.textContent = gateway.hasKey ? 'Forget the key' : 'Enter a key'
+  if (gateway.hasKey) keyButton.hidden = false
 }
 keyButton.addEventListener('click', async () => {
   if (gateway.hasKey) {

@@ -136,6 +136,8 @@ function turnOf(question, asked) {
   const trouble = element('p', { class: 'notice', hidden: true })
   const judged = element('div')
   const why = element('aside', { class: 'why', 'aria-label': 'Why this answer came from where it came' })
+  // beside the answer there is room for it; below, the conversation would be lost between receipts
+  const open = matchMedia('(min-width: 64rem)').matches
   const article = element('article', {},
     element('div', { class: 'exchange' },
       element('h3', {}, 'You'), element('div', { class: 'text' }, question),
@@ -156,12 +158,13 @@ function turnOf(question, asked) {
       reasoning.hidden = answer.reasoning === ''
       reasoning.lastChild.textContent = answer.reasoning
       trouble.hidden = answer.trouble === null
+      trouble.className = answer.status === 'failed' ? 'notice' : 'note'
       trouble.textContent = answer.trouble ?? ''
     },
     async explain(answer, gateway) {
       try {
         const receipt = await gateway.json(`v1/responses/${encodeURIComponent(answer.id)}/decision`)
-        why.replaceChildren(element('h3', {}, 'Why here'), receiptView(receipt))
+        why.replaceChildren(element('details', { open }, element('summary', {}, `Why ${receipt.backend_id}`), receiptView(receipt)))
         if (canGoOn(answer)) judged.replaceChildren(thumbs(receipt, gateway))
       } catch (error) {
         why.replaceChildren(element('p', { class: 'note' }, `There is no receipt: ${sentence(error)}`))

@@ -2,7 +2,7 @@
 import { chosenOf, secondsOf, switching, TERMS } from './costs.js'
 import { believed, element, table } from './elements.js'
 import { count, interval, milliseconds, percent, quality, range, seconds, secondsMore, tokens, weight } from './format.js'
-import { CACHE_VERDICTS, OUTCOMES, REASONS } from './words.js'
+import { CACHE_VERDICTS, FILTERS, OUTCOMES, REASONS } from './words.js'
 
 export function receiptView(receipt) {
   return element('div', { class: 'receipt' },
@@ -20,12 +20,12 @@ function switchingSentence(receipt) {
   const { stayed, other, more, total } = found
   const name = other.model === undefined ? other.backend_id : `${other.model} at ${other.backend_id}`
   const terms = TERMS.filter((term) => Math.abs(more[term]) >= 0.0005).map((term) => `${NAMES[term].toLowerCase()} ${secondsMore(more[term])}`)
-  return [element('p', {}, `${stayed ? 'Switching to' : 'Staying with'} ${name} would have cost ${secondsMore(total)}${terms.length === 0 ? '' : `: ${terms.join(', ')}`}.`)]
+  return [element('p', {}, `${stayed ? 'Switching to' : 'Staying with'} ${name} would have cost ${secondsMore(total)}.${terms.length === 0 ? '' : ` The terms: ${terms.join(', ')}.`}`)]
 }
 
 function modelTable({ group, model: chosen }) {
   if (group === undefined) return []
-  const columns = [{ title: 'Model' }, { title: 'Expected quality' }, { title: 'Outcomes behind it', number: true }, { title: 'Drawn', number: true }, { title: 'Time, with regret', number: true }]
+  const columns = [{ title: 'Model' }, { title: 'Expected quality' }, { title: 'Outcomes behind it', number: true }, { title: 'Drawn', number: true }, { title: 'Cost without quality', number: true }]
   const rows = group.considered.map((each) => {
     const [low, high] = interval(each.mean, each.deviation)
     const marks = [each.model === chosen ? 'answered' : '', each.model === group.incumbent ? 'served before' : ''].filter((mark) => mark !== '')
@@ -61,7 +61,10 @@ function candidateTable(receipt) {
       each === chosen ? '–' : chosen === null ? '–' : secondsMore(each.cost_seconds - chosen.cost_seconds),
     ],
   }))
-  return [table('Backends that could have answered, the cheapest first', columns, rows)]
+  return [
+    table('Backends that could have answered, the cheapest first', columns, rows),
+    element('p', { class: 'note' }, `Cost is wait, a tenth of decode, one and a half times (in a planned line more) prefill and eviction regret${receipt.group === undefined ? '' : ', and quality'}.`),
+  ]
 }
 
 const named = (name, note) => element('span', {}, name, note === '' ? null : element('small', {}, note))
@@ -83,16 +86,19 @@ function figures(receipt) {
   return element('dl', {}, ...lines.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]))
 }
 
+/** Less is told of no second topic. */
+const LEAST_TOLD = 0.05
+
 function aboutOf({ topics, intent, complexity }) {
   const labelled = ([label, probability]) => `${label} ${percent(probability)}`
-  const about = topics.length === 0 ? 'no topic' : topics.slice(0, 2).map(labelled).join(', ')
+  const about = topics.filter(([, probability], at) => at === 0 || probability >= LEAST_TOLD).slice(0, 2).map(labelled).join(', ') || 'no topic'
   return `${about}; intent ${labelled(intent)}; complexity ${complexity.toFixed(2)} of 1`
 }
 
 function remarks(receipt) {
   const lines = [
     ...receipt.failovers.map(({ backend_id: id, why }) => `${id} was tried before and failed: ${why}`),
-    ...receipt.filtered_out.map(({ backend_id: id, by }) => `${id} was not considered: ${by}`),
+    ...receipt.filtered_out.map(({ backend_id: id, by }) => `${id} was not considered: ${FILTERS[by] ?? by}.`),
     ...(receipt.omitted.length === 0 ? [] : [`Left out of what the engine sees: ${receipt.omitted.join(', ')}`]),
     ...(receipt.trouble === null ? [] : [receipt.trouble]),
   ]

@@ -9,12 +9,12 @@ import { VERDICTS } from './words.js'
 export function thumbs(receipt, gateway) {
   const told = element('p', { class: 'note', role: 'status' })
   const learned = element('div')
-  const up = button('👍', 'Good answer', 1)
-  const down = button('👎', 'Bad answer', 0)
+  const up = button('Good answer', 1)
+  const down = button('Bad answer', 0)
   const buttons = [up, down]
 
-  function button(sign, label, score) {
-    return element('button', { type: 'button', 'aria-pressed': 'false', 'aria-label': label, title: label, onclick: () => void grade(score) }, sign)
+  function button(label, score) {
+    return element('button', { type: 'button', 'aria-pressed': 'false', onclick: () => void grade(score) }, label)
   }
 
   async function grade(score) {
@@ -48,7 +48,7 @@ async function expertiseOf(model, gateway) {
 }
 
 function changeTable(receipt, changes) {
-  if (changes.length === 0) return element('p', { class: 'note' }, `What is expected of ${receipt.model} did not change visibly.`)
+  if (changes.length === 0) return element('p', { class: 'note' }, `What is expected of ${receipt.model} did not change visibly for any tenant.`)
   const several = new Set(changes.map(({ tenant }) => tenant)).size > 1
   const columns = [{ title: 'Topic' }, { title: 'Expected quality' }, { title: 'Change', number: true }, { title: 'Outcomes behind it', number: true }]
   const rows = changes.map(({ tenant, topic, before, after }) => ({

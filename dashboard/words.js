@@ -27,6 +27,18 @@ export const CACHE_VERDICTS = {
   unanswered: 'no backend answered',
 }
 
+/** Why a backend was not considered: the first filter that it did not pass. */
+export const FILTERS = {
+  model: 'it does not offer the model',
+  endpoint: 'it does not speak the protocol of the request',
+  vision: 'it cannot see pictures',
+  health: 'it was not usable',
+  drain: 'it was draining',
+  tried: 'it had been tried already',
+  context: 'its context is too short',
+  protocol: 'the conversation was rendered in another protocol so far',
+}
+
 /** What POST /homing/v1/outcomes says of a grade. */
 export const VERDICTS = {
   accepted: 'counted',
