@@ -9,7 +9,7 @@
  * answers and errors are others' words.
  */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { Call, Handler } from './call.ts'
 import type { Router } from './router.ts'
@@ -40,8 +40,9 @@ export function readDashboard(folder: string): readonly DashboardFile[] {
   readFileSync(join(folder, PAGE))
   return readdirSync(folder).flatMap((name) => {
     const contentType = CONTENT_TYPES[extname(name)]
-    if (contentType === undefined) return []
-    const bytes = readFileSync(join(folder, name))
+    const path = join(folder, name)
+    if (contentType === undefined || !statSync(path).isFile()) return []
+    const bytes = readFileSync(path)
     const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`
     return [{ name, contentType, bytes, etag }]
   })
