@@ -53,7 +53,7 @@ function tableOf(receipts) {
   return table(`The last ${receipts.length} decisions, asked again every ${EVERY_MS / 1000} s`, columns, receipts.map((receipt) => ({
     class: receipt.outcome === 'failed' ? 'down' : null,
     cells: [
-      element('button', { type: 'button', class: 'id', 'data-focus': receipt.id, 'aria-label': `Why ${receipt.id}`, title: receipt.id, onclick: () => explain(receipt) }, shortId(receipt.id)),
+      element('button', { type: 'button', class: 'id', 'data-focus': receipt.id, 'aria-label': `Why ${shortId(receipt.id)}`, title: receipt.id, onclick: () => explain(receipt) }, shortId(receipt.id)),
       ago(receipt.created_at_ms / 1000, nowMs),
       ...(several ? [receipt.tenant] : []),
       receipt.group === undefined ? receipt.model : `${receipt.model} of ${receipt.group.name}`,

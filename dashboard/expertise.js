@@ -161,6 +161,11 @@ export function expertiseView(root, { gateway }) {
     }
   }
 
+  /** The tenant is named where there are several. */
+  function nameOf({ tenant: owner, model, topic }) {
+    return `${model}, ${topic ?? 'all topics'}${owner === null || tenantField.hidden ? '' : `, tenant ${owner}`}`
+  }
+
   return { show: () => poll.start(), hide: () => poll.stop() }
 }
 
@@ -168,4 +173,3 @@ export function expertiseView(root, { gateway }) {
 const withEdit = ({ mean, edited }) =>
   edited === null ? quality(mean) : element('span', {}, quality(mean), element('small', {}, `set to ${quality(edited.mean)}, as much as ${weight(edited.observations)} outcomes`))
 
-const nameOf = ({ tenant, model, topic }) => `${model}, ${topic ?? 'all topics'}${tenant === null ? '' : `, tenant ${tenant}`}`
