@@ -68,7 +68,7 @@ const shortId = (id) => (id.length <= 16 ? id : `…${id.slice(-8)}`)
 
 function explain(receipt) {
   const dialog = element('dialog', { class: 'wide', 'aria-labelledby': 'why-title', onclose: () => dialog.remove() },
-    element('h2', { id: 'why-title' }, 'Why here'), element('p', { class: 'note' }, element('code', {}, receipt.id)), receiptView(receipt),
+    element('h2', { id: 'why-title', tabindex: -1, autofocus: true }, 'Why here'), element('p', { class: 'note' }, element('code', {}, receipt.id)), receiptView(receipt),
     element('div', { class: 'buttons' }, element('button', { type: 'button', class: 'primary', onclick: () => dialog.close() }, 'Close')))
   document.body.append(dialog)
   dialog.showModal()

@@ -1,4 +1,4 @@
-/** Numbers as people read them, with their units. Null and undefined mean that nobody told. */
+/** Numbers as people read them, with their units; no line breaks between a number and a short unit. Null and undefined mean that nobody told. */
 
 const UNTOLD = '–'
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })

@@ -195,7 +195,7 @@ describe('the dashboard in a browser', { skip: skipWithoutBrowser(BROWSER) }, ()
     assert.equal(await page.locator('article').getByText(HOSTILE, { exact: true }).count() >= 2, true)
     for (const view of ['Fleet', 'Decisions']) {
       await page.getByRole('link', { name: view }).click()
-      await page.getByText(HOSTILE).first().waitFor()
+      await page.locator(`#${view.toLowerCase()}`).getByText(HOSTILE).first().waitFor()
     }
     assert.equal(await page.locator('main img, main script').count(), 0)
     assert.match(await page.title(), /^Homing/)
