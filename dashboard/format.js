@@ -1,6 +1,8 @@
-/** Numbers as people read them, with their units; no line breaks between a number and a short unit. Null and undefined mean that nobody told. */
+/** Numbers as people read them, with their units. Null and undefined mean that nobody told. */
 
 const UNTOLD = '–'
+/** Lines do not break between a number and its short unit. */
+const GAP = '\u00a0'
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const oneDigit = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 
@@ -15,18 +17,18 @@ export const weight = (value) => (isNumber(value) ? oneDigit.format(value) : UNT
 export const tokens = (value) => (isNumber(value) ? `${whole.format(value)} token${Math.round(value) === 1 ? '' : 's'}` : UNTOLD)
 
 /** Seconds that are compared with each other: the same digits for all. */
-export const seconds = (value) => (isNumber(value) ? `${value.toFixed(3)} s` : UNTOLD)
+export const seconds = (value) => (isNumber(value) ? `${value.toFixed(3)}${GAP}s` : UNTOLD)
 
 /** The same with its sign, for what is dearer or cheaper. */
-export const secondsMore = (value) => (isNumber(value) ? `${value < -0.0005 ? '−' : '+'}${Math.abs(value).toFixed(3)} s` : UNTOLD)
+export const secondsMore = (value) => (isNumber(value) ? `${value < -0.0005 ? '−' : '+'}${Math.abs(value).toFixed(3)}${GAP}s` : UNTOLD)
 
 export const milliseconds = (value) => {
   if (!isNumber(value)) return UNTOLD
-  if (value < 1000) return `${value < 10 ? oneDigit.format(value) : whole.format(value)} ms`
-  return value < 60_000 ? `${(value / 1000).toFixed(2)} s` : `${whole.format(value / 60_000)} min`
+  if (value < 1000) return `${value < 10 ? oneDigit.format(value) : whole.format(value)}${GAP}ms`
+  return value < 60_000 ? `${(value / 1000).toFixed(2)}${GAP}s` : `${whole.format(value / 60_000)}${GAP}min`
 }
 
-export const percent = (share) => (isNumber(share) ? `${whole.format(100 * share)} %` : UNTOLD)
+export const percent = (share) => (isNumber(share) ? `${whole.format(100 * share)}${GAP}%` : UNTOLD)
 
 /** Expected quality, 0 to 1. */
 export const quality = (value) => (isNumber(value) ? value.toFixed(3) : UNTOLD)

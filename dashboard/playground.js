@@ -42,10 +42,13 @@ export function playgroundView(root, { gateway }) {
   let parent = null
   /** @type {AbortController | null} */
   let running = null
+  /** The turn before: what came after it says how good its answer was. */
+  let previous = null
 
   function begin() {
     running?.abort()
     parent = null
+    previous = null
     turns.replaceChildren()
     left.hidden = true
     text.focus()
@@ -117,9 +120,12 @@ export function playgroundView(root, { gateway }) {
       running = null
       send.disabled = false
       stop.disabled = true
-      if (canGoOn(known)) parent = known.id
+      if (canGoOn(known) && !controller.signal.aborted) parent = known.id
     }
-    if (known.id !== null && !controller.signal.aborted) await turn.explain(known, gateway)
+    if (known.id === null || controller.signal.aborted) return
+    const before = previous
+    previous = turn
+    await Promise.all([turn.explain(known, gateway), before?.explainAgain(gateway)])
   }
 
   return {
@@ -127,6 +133,8 @@ export function playgroundView(root, { gateway }) {
     hide: () => {},
   }
 }
+
+const receiptOf = (id, gateway) => gateway.json(`v1/responses/${encodeURIComponent(id)}/decision`)
 
 /** One question with its answer and its receipt. */
 function turnOf(question, asked) {
@@ -144,6 +152,7 @@ function turnOf(question, asked) {
       who, reasoning, said, trouble, judged),
     why)
   let shown = ''
+  let id = null
   return {
     article,
     show(answer) {
@@ -162,12 +171,22 @@ function turnOf(question, asked) {
       trouble.textContent = answer.trouble ?? ''
     },
     async explain(answer, gateway) {
+      id = answer.id
       try {
-        const receipt = await gateway.json(`v1/responses/${encodeURIComponent(answer.id)}/decision`)
+        const receipt = await receiptOf(id, gateway)
         why.replaceChildren(element('details', { open }, element('summary', {}, `Why ${receipt.backend_id}`), receiptView(receipt)))
         if (canGoOn(answer)) judged.replaceChildren(thumbs(receipt, gateway))
       } catch (error) {
         why.replaceChildren(element('p', { class: 'note' }, `There is no receipt: ${sentence(error)}`))
+      }
+    },
+    /** Now that the conversation has gone on. */
+    async explainAgain(gateway) {
+      try {
+        const receipt = await receiptOf(id, gateway)
+        why.querySelector('.receipt')?.replaceWith(receiptView(receipt))
+      } catch (error) {
+        why.append(element('p', { class: 'note' }, `The receipt could not be asked for again: ${sentence(error)}`))
       }
     },
   }

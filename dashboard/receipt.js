@@ -101,8 +101,19 @@ function remarks(receipt) {
     ...receipt.filtered_out.map(({ backend_id: id, by }) => `${id} was not considered: ${FILTERS[by] ?? by}.`),
     ...(receipt.omitted.length === 0 ? [] : [`Left out of what the engine sees: ${receipt.omitted.join(', ')}`]),
     ...(receipt.trouble === null ? [] : [receipt.trouble]),
+    ...learnedLines(receipt.learned),
   ]
   return lines.length === 0 ? [] : [element('ul', {}, ...lines.map((line) => element('li', {}, line)))]
+}
+
+/** What was said of the answer, and what its signs were taken to mean; signs are concluded when the conversation has gone on or ended. */
+function learnedLines(learned) {
+  const said = (learned?.outcomes ?? []).map(({ score, source }) => `Graded ${score.toFixed(2)} by ${source}.`)
+  const signs = learned?.signs ?? null
+  if (signs === null) return said
+  const found = signs.found.length === 0 ? 'none' : signs.found.map((sign) => sign.replaceAll('_', ' ')).join(', ')
+  const taught = signs.lesson === null ? 'nothing was learned from them' : `learned as ${signs.lesson.score.toFixed(2)} with weight ${signs.lesson.weight.toFixed(2)}`
+  return [...said, `Signs in what came after: ${found}; good with a probability of ${percent(signs.probability)}, ${taught}.`]
 }
 
 /** What the conversation was taken to be about, the likeliest first. */

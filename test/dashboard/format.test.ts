@@ -3,10 +3,17 @@ import { test } from 'node:test'
 import { pageModule } from './page-module.ts'
 
 type Told = (value: unknown) => string
-const format = await pageModule<{
+const strict = await pageModule<{
   count: Told; weight: Told; tokens: Told; seconds: Told; secondsMore: Told; milliseconds: Told; percent: Told; quality: Told; qualityMore: Told
   range: (low: unknown, high: unknown) => string; interval: (mean: number, deviation: number) => [number, number]; ago: (at: number | null, nowMs: number) => string
 }>('format.js')
+/** A gap that does not break is a space here. */
+const spaced = (tell: Told): Told => (value) => tell(value).replaceAll('\u00a0', ' ')
+const format = { ...strict, seconds: spaced(strict.seconds), secondsMore: spaced(strict.secondsMore), milliseconds: spaced(strict.milliseconds), percent: spaced(strict.percent) }
+
+test('lines do not break between a number and a short unit', () => {
+  assert.deepEqual([strict.seconds(1), strict.milliseconds(3), strict.percent(0.5)], ['1.000\u00a0s', '3\u00a0ms', '50\u00a0%'])
+})
 
 test('numbers carry their units', () => {
   assert.equal(format.count(1234567), '1,234,567')
