@@ -1,6 +1,6 @@
 /** The last decisions of the gateway: a tenant's own, or all for an operator. */
-import { element, table } from './elements.js'
-import { ago, count, milliseconds } from './format.js'
+import { element, moment, passTime, table } from './elements.js'
+import { count, milliseconds } from './format.js'
 import { sentence } from './gateway.js'
 import { Poll } from './poll.js'
 import { receiptView } from './receipt.js'
@@ -33,7 +33,7 @@ export function decisionsView(root, { gateway }) {
 
   function show(receipts) {
     const now = receipts.map(({ tenant, id, outcome }) => `${tenant} ${id} ${outcome}`).join('\n')
-    if (now === shown && receipts.length > 0) return
+    if (now === shown && receipts.length > 0) return passTime(list)
     shown = now
     const focused = document.activeElement?.dataset?.focus ?? null
     list.replaceChildren(receipts.length === 0 ? element('p', {}, 'There was no turn yet. The playground makes one.') : tableOf(receipts))
@@ -49,12 +49,11 @@ function tableOf(receipts) {
     { title: 'Answer' }, { title: 'When' }, ...(several ? [{ title: 'Tenant' }] : []), { title: 'Model' }, { title: 'Backend' }, { title: 'Because' },
     { title: 'Prompt tokens', number: true }, { title: 'Cached', number: true }, { title: 'First token', number: true }, { title: 'Outcome' },
   ]
-  const nowMs = Date.now()
   return table(`The last ${receipts.length} decisions, asked again every ${EVERY_MS / 1000} s`, columns, receipts.map((receipt) => ({
     class: receipt.outcome === 'failed' ? 'down' : null,
     cells: [
       element('button', { type: 'button', class: 'id', 'data-focus': receipt.id, 'aria-label': `Why ${shortId(receipt.id)}`, title: receipt.id, onclick: () => explain(receipt) }, shortId(receipt.id)),
-      ago(receipt.created_at_ms / 1000, nowMs),
+      moment(receipt.created_at_ms / 1000),
       ...(several ? [receipt.tenant] : []),
       receipt.group === undefined ? receipt.model : `${receipt.model} of ${receipt.group.name}`,
       receipt.backend_id, receipt.reason, count(receipt.prompt_tokens.actual ?? receipt.prompt_tokens.expected), count(receipt.cached_tokens.actual),

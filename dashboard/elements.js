@@ -2,6 +2,7 @@
  * Elements from data. Whatever comes from outside becomes a text node or an attribute, never markup: there is no other way in
  * here to put something on the page.
  */
+import { ago } from './format.js'
 
 /**
  * @param {string} tag
@@ -18,6 +19,14 @@ export function element(tag, properties = {}, ...children) {
   }
   made.append(...children.filter((child) => child !== null && child !== false))
   return made
+}
+
+/** How long a moment is over, told anew by `passTime`. @param {number | null} atSeconds since 1970 */
+export const moment = (atSeconds) => element('time', { 'data-at': atSeconds ?? '' }, ago(atSeconds, Date.now()))
+
+/** What was drawn stays as it is; only its ages grow. @param {Element} root */
+export function passTime(root) {
+  for (const each of root.querySelectorAll('time')) each.textContent = ago(each.dataset.at === '' ? null : Number(each.dataset.at), Date.now())
 }
 
 /** @param {string} id */

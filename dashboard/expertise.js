@@ -1,7 +1,7 @@
 /** What is believed of each model by topic; an operator can set a cell or have it forgotten. */
-import { believed, confirmed, element, table } from './elements.js'
+import { believed, confirmed, element, moment, passTime, table } from './elements.js'
 import { MOST_OUTCOMES, rowsShown, sortedAfterPress, tenantsOf, wrongEdit } from './expertise-rows.js'
-import { ago, quality, range, weight } from './format.js'
+import { quality, range, weight } from './format.js'
 import { sentence } from './gateway.js'
 import { Poll } from './poll.js'
 
@@ -42,7 +42,7 @@ export function expertiseView(root, { gateway }) {
         ;[text, rows, more] = [now, answer.data, answer.has_more]
         listTenants()
         render()
-      }
+      } else passTime(list)
       return true
     } catch (error) {
       if (signal?.aborted) return false
@@ -96,11 +96,10 @@ export function expertiseView(root, { gateway }) {
         },
       },
     }))
-    const nowMs = Date.now()
     return table('Models by topic', [...columns, { title: 'Change it' }], shown.map((row) => {
       const cells = {
         tenant: row.tenant ?? 'shared by all', model: row.model, topic: row.topic ?? 'all topics', mean: withEdit(row),
-        interval: believed(row.low, row.mean, row.high, range(row.low, row.high)), observations: weight(row.observations), last_change: ago(row.last_change, nowMs),
+        interval: believed(row.low, row.mean, row.high, range(row.low, row.high)), observations: weight(row.observations), last_change: moment(row.last_change),
       }
       return { class: row.topic === null ? 'whole' : null, cells: [...ordered.map((key) => cells[key]), buttonsOf(row)] }
     }))

@@ -72,6 +72,10 @@ function restart() {
   current?.show()
 }
 
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault() // the address names a view, and stays
+  byId('main').focus()
+})
 addEventListener('hashchange', show)
 document.addEventListener('visibilitychange', () => (document.hidden ? current?.hide() : current?.show()))
 tellKey()

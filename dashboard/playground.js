@@ -113,6 +113,7 @@ export function playgroundView(root, { gateway }) {
     } catch (error) {
       const trouble = controller.signal.aborted ? 'You stopped it. It is not part of the conversation.' : sentence(error)
       known = { ...known, status: 'failed', trouble }
+      if (known.id === null && text.value === '') text.value = body.input // nothing came of it: it can be sent again
     }
     turn.show(known)
     turns.setAttribute('aria-busy', 'false')

@@ -59,5 +59,5 @@ function changeTable(receipt, changes) {
       before === null ? weight(after.observations) : `${weight(before.observations)} → ${weight(after.observations)}`,
     ],
   }))
-  return table(`What is expected of ${receipt.model} now; outcomes of others in the same moment count too`, columns, rows)
+  return table(`What is expected of ${receipt.model} now; what its group learned from other grades since is in it too`, columns, rows)
 }
