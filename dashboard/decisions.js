@@ -46,10 +46,10 @@ export function decisionsView(root, { gateway }) {
 function tableOf(receipts) {
   const several = new Set(receipts.map(({ tenant }) => tenant)).size > 1
   const columns = [
-    { title: 'Answer' }, { title: 'When' }, ...(several ? [{ title: 'Tenant' }] : []), { title: 'Model' }, { title: 'Backend' }, { title: 'Because' },
+    { title: 'Answer' }, { title: 'When' }, ...(several ? [{ title: 'Tenant', long: true }] : []), { title: 'Model', long: true }, { title: 'Backend', long: true }, { title: 'Because' },
     { title: 'Prompt tokens', number: true }, { title: 'Cached', number: true }, { title: 'First token', number: true }, { title: 'Outcome' },
   ]
-  return table(`The last ${receipts.length} decisions, asked again every ${EVERY_MS / 1000} s`, columns, receipts.map((receipt) => ({
+  return table(`${receipts.length === 1 ? 'The last decision' : `The last ${receipts.length} decisions`}, asked again every ${EVERY_MS / 1000} s`, columns, receipts.map((receipt) => ({
     class: receipt.outcome === 'failed' ? 'down' : null,
     cells: [
       element('button', { type: 'button', class: 'id', 'data-focus': receipt.id, 'aria-label': `Why ${shortId(receipt.id)}`, title: receipt.id, onclick: () => explain(receipt) }, shortId(receipt.id)),

@@ -39,8 +39,10 @@ export function byId(id) {
 /**
  * A table that becomes a list of labelled lines on a narrow screen. The roles keep it a table for screen readers then.
  *
+ * `long`: a column of names of any length.
+ *
  * @param {string} caption
- * @param {readonly { title: string, number?: boolean, sort?: { key: string, direction: 'ascending' | 'descending' | 'none', by: () => void } }[]} columns
+ * @param {readonly { title: string, number?: boolean, long?: boolean, sort?: { key: string, direction: 'ascending' | 'descending' | 'none', by: () => void } }[]} columns
  * @param {readonly { class?: string | null, cells: readonly (Node | string | null)[] }[]} rows the first cell names the row
  */
 export function table(caption, columns, rows) {
@@ -49,8 +51,8 @@ export function table(caption, columns, rows) {
       sort === undefined ? title : element('button', { type: 'button', class: 'sort', 'data-sort': sort.key, onclick: sort.by }, title)))
   const body = rows.map(({ class: kind = null, cells }) =>
     element('tr', { role: 'row', class: kind }, ...cells.map((cell, at) => {
-      const { title, number = false } = columns[at]
-      const properties = { 'data-title': title, class: number ? 'number' : null }
+      const { title, number = false, long = false } = columns[at]
+      const properties = { 'data-title': title, class: number ? 'number' : long ? 'long' : null }
       return at === 0 ? element('th', { ...properties, scope: 'row', role: 'rowheader' }, cell ?? '') : element('td', { ...properties, role: 'cell' }, cell ?? '')
     })))
   return element('table', { role: 'table' },

@@ -87,6 +87,7 @@ export function expertiseView(root, { gateway }) {
     const columns = ordered.map((key) => ({
       title: TITLES[key],
       number: key === 'observations' || key === 'mean',
+      long: key === 'model' || key === 'tenant',
       sort: {
         key,
         direction: sort.key === key ? sort.direction : 'none',

@@ -7,9 +7,9 @@ import { Poll } from './poll.js'
 const EVERY_MS = 2000
 
 const COLUMNS = [
-  { title: 'Backend' },
+  { title: 'Backend', long: true },
   { title: 'State' },
-  { title: 'Models' },
+  { title: 'Models', long: true },
   { title: 'Running turns', number: true },
   { title: 'Waiting in the engine', number: true },
   { title: 'Prefill queued', number: true },

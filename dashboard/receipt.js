@@ -25,7 +25,7 @@ function switchingSentence(receipt) {
 
 function modelTable({ group, model: chosen }) {
   if (group === undefined) return []
-  const columns = [{ title: 'Model' }, { title: 'Expected quality' }, { title: 'Outcomes behind it', number: true }, { title: 'Drawn', number: true }, { title: 'Cost without quality', number: true }]
+  const columns = [{ title: 'Model', long: true }, { title: 'Expected quality' }, { title: 'Outcomes behind it', number: true }, { title: 'Drawn', number: true }, { title: 'Cost without quality', number: true }]
   const rows = group.considered.map((each) => {
     const [low, high] = interval(each.mean, each.deviation)
     const marks = [each.model === chosen ? 'answered' : '', each.model === group.incumbent ? 'served before' : ''].filter((mark) => mark !== '')
@@ -50,7 +50,7 @@ function candidateTable(receipt) {
   const chosen = chosenOf(receipt)
   const terms = TERMS.filter((term) => term !== 'quality' || receipt.group !== undefined)
   const columns = [
-    { title: 'Backend' }, { title: 'Expected cached', number: true }, ...terms.map((term) => ({ title: NAMES[term], number: true })),
+    { title: 'Backend', long: true }, { title: 'Expected cached', number: true }, ...terms.map((term) => ({ title: NAMES[term], number: true })),
     { title: 'Cost', number: true }, { title: 'Against the choice', number: true },
   ]
   const rows = candidates.map((each) => ({

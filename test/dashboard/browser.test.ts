@@ -14,6 +14,8 @@ const PATIENCE = 15_000
 const MODELS = ['coder', 'general']
 const GROUPED: HarnessOptions = { models: MODELS, config: { model_groups: { auto: MODELS } } }
 const KEYED: HarnessOptions = { ...GROUPED, config: { ...GROUPED.config, tenants: [{ id: 'acme', keys: ['tenant-key'] }], admin: { keys: ['operator-key'] } } }
+/** As names are in the wild, and one without a place to break. */
+const LONG = ['Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8', `general${'x'.repeat(60)}`]
 /** What a hostile engine would like a page to run. */
 const HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -234,9 +236,9 @@ describe('the dashboard in a browser', { skip: skipWithoutBrowser(BROWSER) }, ()
 
   const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
   for (const scheme of ['light', 'dark'] as const) {
-    for (const width of [1280, 360]) {
+    for (const width of [1280, 1024, 360]) {
       test(`every view can be read by everybody and fits: ${scheme}, ${width} pixels`, LIMIT, async (t) => {
-        const gateway = await harness(t, GROUPED)
+        const gateway = await harness(t, { models: LONG, config: { model_groups: { auto: LONG } } })
         const page = await open(t, gateway, 'playground', { scheme, width })
         await ask(page, 'Write a function in Python.')
         await page.getByRole('button', { name: 'Good answer' }).click()
