@@ -55,7 +55,7 @@ function tableOf(receipts) {
       element('button', { type: 'button', class: 'id', 'data-focus': receipt.id, 'aria-label': `Why ${shortId(receipt.id)}`, title: receipt.id, onclick: () => explain(receipt) }, shortId(receipt.id)),
       moment(receipt.created_at_ms / 1000),
       ...(several ? [receipt.tenant] : []),
-      receipt.group === undefined ? receipt.model : `${receipt.model} of ${receipt.group.name}`,
+      `${receipt.model}${receipt.group === undefined ? '' : ` of ${receipt.group.name}`}${receipt.member_of === undefined ? '' : ', one of several'}`,
       receipt.backend_id, receipt.reason, count(receipt.prompt_tokens.actual ?? receipt.prompt_tokens.expected), count(receipt.cached_tokens.actual),
       milliseconds(receipt.ttft_ms), OUTCOMES[receipt.outcome] ?? receipt.outcome,
     ],

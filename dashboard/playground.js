@@ -17,7 +17,12 @@ const USUAL_TOKENS = 512
 export function playgroundView(root, { gateway }) {
   const model = element('select', { id: 'play-model', required: true })
   const most = element('input', { id: 'play-most', type: 'number', min: 16, step: 1, value: USUAL_TOKENS, inputmode: 'numeric' })
-  const text = element('textarea', { id: 'play-text', rows: 3, required: true, 'aria-describedby': 'play-note' })
+  const several = element('select', { id: 'play-several' },
+    element('option', { value: '' }, 'one model'),
+    element('option', { value: 'vote' }, 'up to three, by vote'),
+    element('option', { value: 'best_of' }, 'up to three, the best'),
+    element('option', { value: 'synthesis' }, 'up to three, one text of all'))
+  const text = element('textarea', { id: 'play-text', rows: 2, required: true, 'aria-describedby': 'play-note' })
   const send = element('button', { type: 'submit', class: 'primary' }, 'Send')
   const stop = element('button', { type: 'button', disabled: true, onclick: () => running?.abort() }, 'Stop')
   const anew = element('button', { type: 'button', onclick: begin }, 'New conversation')
@@ -27,6 +32,7 @@ export function playgroundView(root, { gateway }) {
   const form = element('form', { class: 'ask', onsubmit: submit },
     element('div', { class: 'fields' },
       element('div', {}, element('label', { for: 'play-model' }, 'Model or group'), model),
+      element('div', {}, element('label', { for: 'play-several' }, 'Answered by'), several),
       element('div', {}, element('label', { for: 'play-most' }, 'Tokens at most'), most)),
     element('label', { for: 'play-text' }, 'Message'), text,
     element('div', { class: 'buttons' }, send, stop, anew, element('span', { id: 'play-note', class: 'note' }, 'Ctrl+Enter sends')))
@@ -84,6 +90,8 @@ export function playgroundView(root, { gateway }) {
       input: text.value,
       stream: true,
       ...(parent === null ? {} : { previous_response_id: parent }),
+      // a rule of the configuration may ask several all the same
+      ...(several.value === '' ? {} : { homing: { ensemble: { merge: several.value } } }),
       ...(most.value === '' ? {} : { max_output_tokens: Number(most.value) }),
     }
     text.value = ''

@@ -2,16 +2,41 @@
 import { chosenOf, secondsOf, switching, TERMS } from './costs.js'
 import { believed, element, table } from './elements.js'
 import { count, interval, milliseconds, percent, quality, range, seconds, secondsMore, tokens, weight } from './format.js'
-import { CACHE_VERDICTS, FILTERS, OUTCOMES, REASONS } from './words.js'
+import { CACHE_VERDICTS, DECIDED_BY, FILTERS, OUTCOMES, REASONS } from './words.js'
 
 export function receiptView(receipt) {
   return element('div', { class: 'receipt' },
     element('p', {}, element('strong', {}, receipt.model), ' at ', element('strong', {}, receipt.backend_id), `, because ${REASONS[receipt.reason] ?? receipt.reason}.`),
+    ...askedTable(receipt),
     ...switchingSentence(receipt),
     ...modelTable(receipt),
     ...candidateTable(receipt),
     figures(receipt),
     ...remarks(receipt))
+}
+
+/** Where several models were asked, who else answered and what decided. */
+function askedTable({ asking, member_of: whole }) {
+  const part = whole === undefined ? [] : [element('p', { class: 'note' }, 'It was asked for as a part of ', element('code', {}, whole), '.')]
+  if (asking === undefined) return part
+  const columns = [{ title: 'Asked', long: true }, { title: 'Ended' }, { title: 'Ballot', number: true }, { title: 'Confidence', number: true }, { title: 'Tokens', number: true }]
+  const rows = asking.members.map((member) => {
+    const chosen = member.id !== null && member.id === asking.chosen
+    return {
+      class: chosen ? 'chosen' : null,
+      cells: [
+        named(member.model, [member.role, chosen ? 'given' : ''].filter((mark) => mark !== '').join(', ')),
+        member.error === undefined ? (OUTCOMES[member.status] ?? member.status) : `${OUTCOMES[member.status] ?? member.status}: ${member.error}`,
+        count(member.vote), percent(member.confidence), member.usage === null ? '–' : tokens(member.usage.prompt_tokens + member.usage.output_tokens),
+      ],
+    }
+  })
+  const steps = (asking.escalations ?? []).map(({ from, to, why }) => element('p', {}, `Went on from ${from} to ${to}: ${why.replaceAll('_', ' ')}.`))
+  const agreed = asking.agreement === undefined ? '' : ` ${percent(asking.agreement)} of the ballots agree.`
+  return [
+    ...part, ...steps, table(`Several were asked: ${asking.merge.replaceAll('_', ' ')}`, columns, rows),
+    element('p', { class: 'note' }, `Given, since ${DECIDED_BY[asking.decided_by] ?? asking.decided_by}.${agreed} Members with the same ballot gave the same answer. What follows is of the answer that was given.`),
+  ]
 }
 
 function switchingSentence(receipt) {

@@ -39,6 +39,21 @@ export const FILTERS = {
   protocol: 'the conversation was rendered in another protocol so far',
 }
 
+/** What decided which of several answers is given. */
+export const DECIDED_BY = {
+  only_answer: 'no other answer was there',
+  majority: 'more than half of the ballots agree',
+  plurality: 'it has the most ballots',
+  quality: 'most is expected of its model',
+  confidence: 'its tokens were the most probable',
+  order: 'nothing told the answers apart, and it stands first',
+  verdict: 'the judge chose it',
+  synthesis: 'it was written from all answers',
+  confident: 'there was no reason to ask the next model',
+  escalated: 'the answer of the model before was doubtful',
+  not_worth_it: 'asking the next model has not paid lately',
+}
+
 /** What POST /homing/v1/outcomes says of a grade. */
 export const VERDICTS = {
   accepted: 'counted',

@@ -114,6 +114,16 @@ describe('the dashboard in a browser', { skip: skipWithoutBrowser(BROWSER) }, ()
     assert.ok(last.includes('Hello there.') && !last.includes('Talk.'))
   })
 
+  test('several models can be asked, and the receipt tells who said what', LIMIT, async (t) => {
+    const gateway = await harness(t, { models: ['coder', 'general', 'math'], config: { model_groups: { auto: ['coder', 'general', 'math'] } } })
+    const page = await open(t, gateway, 'playground')
+    await page.getByLabel('Answered by').selectOption('vote')
+    await ask(page, 'What is 17 times 4?')
+    assert.match(await page.locator('.why').innerText(), /Several were asked: vote[^]*coder[^]*general[^]*math[^]*more than half of the ballots agree/)
+    await page.getByRole('link', { name: 'Decisions' }).click()
+    await page.locator('#decisions').getByText('one of several').first().waitFor()
+  })
+
   test('thumbs teach, can be changed, and show what was learned', LIMIT, async (t) => {
     const gateway = await harness(t, GROUPED)
     const page = await open(t, gateway, 'playground')

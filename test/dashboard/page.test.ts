@@ -7,7 +7,7 @@ import { PAGE_FOLDER, pageModule } from './page-module.ts'
 
 const source = (path: string): string => readFileSync(join(projectRoot(), path), 'utf8')
 const modules = readdirSync(PAGE_FOLDER).filter((name) => name.endsWith('.js'))
-const words = await pageModule<Record<'REASONS' | 'CACHE_VERDICTS' | 'FILTERS' | 'VERDICTS' | 'OUTCOMES', Record<string, string>>>('words.js')
+const words = await pageModule<Record<'REASONS' | 'CACHE_VERDICTS' | 'FILTERS' | 'VERDICTS' | 'OUTCOMES' | 'DECIDED_BY', Record<string, string>>>('words.js')
 
 test('every text is put in as text: no way to make markup of it is used', () => {
   for (const name of modules) {
@@ -47,6 +47,7 @@ test('there is a sentence for each reason, cache verdict, filter, verdict on a g
     CACHE_VERDICTS: namesIn(receipt, /export type CacheVerdict/, /\n\n/),
     FILTERS: [...[...filters.matchAll(/\{ name: '(\w+)'/g)].map(([, name]) => name!), ...[...candidates.matchAll(/narrow\('(\w+)'/g)].map(([, name]) => name!)],
     VERDICTS: namesIn(source('src/http/outcome-routes.ts'), /readonly result: 'accepted'/, /;/),
+    DECIDED_BY: namesIn(source('src/model/asking.ts'), /export type DecidedBy/, /\n\n/),
     OUTCOMES: namesIn(receipt, /readonly outcome:/, /\n/),
   }
   for (const [name, keys] of Object.entries(expected)) {
