@@ -19,5 +19,5 @@ try {
   process.stderr.write(`homing: ${error.message}\n`)
   process.exit(1)
 }
-step('lint', [join(ROOT, 'node_modules', 'oxlint', 'bin', 'oxlint'), '--deny-warnings', 'src', 'sim', 'test', 'bench', 'training', 'scripts'])
+step('lint', [join(ROOT, 'node_modules', 'oxlint', 'bin', 'oxlint'), '--deny-warnings', 'src', 'sim', 'test', 'bench', 'training', 'scripts', 'dashboard'])
 step('tests', [join(ROOT, 'scripts', 'test.mjs')])

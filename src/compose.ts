@@ -10,6 +10,7 @@ import { buildAsking } from './compose/asking.ts'
 import { followBackends } from './compose/backend-changes.ts'
 import { buildCache } from './compose/cache.ts'
 import { buildConversations, openStore, rebuildIndex } from './compose/conversations.ts'
+import { addDashboard } from './compose/dashboard.ts'
 import { buildEmbeddings } from './compose/embeddings.ts'
 import { buildFingerprints } from './compose/fingerprints.ts'
 import { buildFleet, missingForReady } from './compose/fleet.ts'
@@ -59,6 +60,8 @@ const FIRST_PROBE_PATIENCE_MS = 5000
 
 export type Gateway = {
   readonly url: string
+  /** The page for people; null where its files are not there. */
+  readonly dashboardUrl: string | null
   /** The published interface, on the gateway's own state. */
   readonly affinity: SemanticAffinityRouter
   readonly fleet: BackendRegistry
@@ -253,6 +256,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     models: [...new Set(config.modelGroups.flatMap(({ models }) => models))],
     topics: fingerprints.topics,
   })
+  const hasDashboard = addDashboard(router, log)
   addOperatorRoutes(router, {
     limits, fleet, cache, kvEvents, connections, receipts, store, affinity, nowMs,
     learnedFrom: (tenant, id) => ({ outcomes: outcomes.book.gradesOf(tenant, id), signs: signals.conclusion(tenant, id) }),
@@ -319,8 +323,10 @@ export async function startGateway(config: Config, options: { readonly version: 
     logSink.flushSync()
   }
   const { address, port, family } = server.address() as AddressInfo
+  const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
   return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+    url,
+    dashboardUrl: hasDashboard ? `${url}/homing/` : null,
     fleet: registry,
     affinity,
     close: async (graceMs) => {

@@ -1,14 +1,5 @@
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { packageRoot } from './package-root.ts'
 
-/** The shipped model, beside the nearest package.json above this file: the same for the built program and for a test build. */
-export function fingerprintAssetPath(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) {
-    const parent = dirname(folder)
-    if (parent === folder) break
-    folder = parent
-  }
-  return join(folder, 'assets/fingerprint/model.homing')
-}
+/** The shipped model. */
+export const fingerprintAssetPath = (): string => join(packageRoot(), 'assets/fingerprint/model.homing')

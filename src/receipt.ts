@@ -89,7 +89,7 @@ export function writeReceipt(
     queuedMs: round(decision.queuedMs),
     ...(decision.ceilingAt === undefined ? {} : { ceilingAt: decision.ceilingAt }),
     decideMicroseconds: Math.round(decision.decideMicroseconds),
-    candidates: decision.ranked.slice(0, KEPT_CANDIDATES).map(candidateOf),
+    candidates: decision.ranked.slice(0, KEPT_CANDIDATES).map((ranked) => candidateOf(ranked, decision.considered !== undefined)),
     filteredOut: decision.filteredOut.length === 0 ? NOTHING : decision.filteredOut.slice(0, KEPT_CANDIDATES),
     failovers: ending.failovers,
     omitted: relay.omitted,
@@ -113,8 +113,9 @@ const consideredOf = ({ model, mean, deviation, observations, drawn, drawnShare,
 })
 const round4 = (value: number): number => Math.round(10_000 * value) / 10_000
 
-const candidateOf = (ranked: RankedBackend): Receipt['candidates'][number] => ({
+const candidateOf = (ranked: RankedBackend, ofGroup: boolean): Receipt['candidates'][number] => ({
   backendId: ranked.backend.id,
+  ...(ofGroup ? { model: ranked.model } : {}),
   ...(ranked.qualitySeconds === 0 ? {} : { qualitySeconds: ranked.qualitySeconds }),
   expectedCachedTokens: ranked.expectedCachedTokens,
   waitSeconds: ranked.waitSeconds,

@@ -17,6 +17,8 @@ Try two turns. The second continues the first by its id; look for x-homing-backe
   curl -si ${url}/v1/responses -H 'content-type: application/json' \\
     -d '{"model":"${model}","max_output_tokens":24,"previous_response_id":"'$id'","input":"And one about Rome?"}'
 
+Look at it, and talk to it, in a browser: ${url}/homing/
+
 More: npm run demo.   End: Ctrl-C.
 
 `

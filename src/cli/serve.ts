@@ -8,6 +8,7 @@ import type { Command, CommandInput, Terminal } from './command.ts'
 /** What `serve` needs of a running gateway. */
 export type RunningGateway = {
   readonly url: string
+  readonly dashboardUrl: string | null
   /** The backends and the moment when all of them were probed once, for the lines printed at start. */
   readonly fleet: { list(): readonly Backend[]; readonly firstProbeDone: Promise<void> }
   /** Stops accepting, lets turns finish for up to `graceMs`. */
@@ -49,6 +50,7 @@ export const serve: Command = {
     if (gateway === null) return exitCode(await stop.second)
     const count = config.backends.length
     terminal.print(`homing ${terminal.version} serves ${gateway.url} from ${count} backend${count === 1 ? '' : 's'}`)
+    if (gateway.dashboardUrl !== null) terminal.print(`  dashboard ${gateway.dashboardUrl}`)
     void printBackends(gateway, terminal)
     return await untilStopped(gateway, stop, config.shutdownGraceMs, terminal)
   },

@@ -87,6 +87,7 @@ export function addOperatorRoutes(router: Router<Handler>, parts: OperatorParts)
       if (receipt === null) return null
       return { ...receipt, forecast: forecastOf(conversationKey(tenant, receipt.session.id)), learned: learnedFrom(tenant, id) }
     },
+    recent: (tenant, limit) => receipts.recent(tenant, limit),
     affinity: (turn) => affinity.scoresOf(turn),
     fingerprint: (turn) => affinity.fingerprintOf(turn),
   })

@@ -21,6 +21,8 @@ export type OperatorRoutePorts = {
   readonly remove: (id: string) => Promise<boolean>
   readonly load: (backend: Backend) => JsonObject
   readonly receipt: (tenant: string, id: string) => Promise<Receipt | null>
+  /** Of the last answers, newest first; null: of all tenants. */
+  readonly recent: (tenant: string | null, limit: number) => readonly { readonly tenant: string; readonly receipt: Receipt }[]
   readonly fingerprint: (turn: Turn) => Promise<SemanticFingerprint>
   readonly affinity: (turn: Turn) => Promise<readonly AffinityScore[]>
   readonly limits: Limits
@@ -70,6 +72,18 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
       sink.json(200, snake(receipt as unknown as JsonObject))
     },
   })
+  router.on('GET', '/homing/v1/decisions', {
+    access: 'tenant',
+    limited: false,
+    name: 'decisions',
+    handle: async ({ sink, query, caller }) => {
+      const told = ports.recent(caller.admin ? null : caller.tenant, decisionsAsked(query))
+      sink.json(200, {
+        object: 'list',
+        data: told.map(({ tenant, receipt }) => ({ object: 'decision', tenant, ...snake(receipt as unknown as JsonObject) })),
+      })
+    },
+  })
   const look = (name: string, answer: (turn: Turn) => Promise<JsonObject>): void => {
     router.on('POST', `/homing/v1/${name}`, {
       access: 'tenant',
@@ -93,6 +107,16 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
     const { embedding, shape, ...found } = await ports.fingerprint(turn)
     return { object: 'fingerprint', ...snake(found as unknown as JsonObject), shape: [...shape], embedding: [...embedding] }
   })
+}
+
+const USUAL_DECISIONS = 50
+/** Each is some 2 KB; the book keeps no more in their order. */
+const MOST_DECISIONS = 100
+
+function decisionsAsked(query: URLSearchParams): number {
+  const limit = Number(query.get('limit') ?? USUAL_DECISIONS)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MOST_DECISIONS) return limit
+  throw new HomingError('invalid_value', { param: 'limit', why: `expected an integer from 1 to ${MOST_DECISIONS}` })
 }
 
 async function objectBody(call: Call, maxDepth: number): Promise<JsonObject> {

@@ -70,6 +70,8 @@ export type Receipt = {
   readonly decideMicroseconds: number
   readonly candidates: readonly {
     readonly backendId: string
+    /** The model that would have answered there; left out where the client named one. */
+    readonly model?: string
     readonly expectedCachedTokens: number
     readonly waitSeconds: number
     readonly prefillSeconds: number

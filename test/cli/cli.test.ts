@@ -125,6 +125,7 @@ test('serve prints its base URL and which backends are usable, and ends with 0 o
   const gateway = program([...args, '--backend', engine.url, '--backend', 'http://127.0.0.1:1/v1'])
   t.after(() => gateway.child.kill('SIGKILL'))
   const [, base] = await gateway.says(/serves (http:\/\/127\.0\.0\.1:\d+\S*) from 2 backends\n/)
+  await gateway.says(new RegExp(`dashboard ${base}/homing/\n`))
   await gateway.says(/http:\/\/127\.0\.0\.1:1 {2}not usable: connection refused\n/)
   assert.ok(gateway.wrote.out.includes(`${engine.url}  usable: unknown, chat, m\n`), gateway.wrote.out)
   assert.equal((await fetch(new URL('/healthz', base))).status, 200)

@@ -194,7 +194,7 @@ test('garbage behind a request does not land inside its answer', LIMIT, async (t
 
 test('unknown routes are 404 in the shape of the API, known ones with another method 405 with Allow', LIMIT, async (t) => {
   const gateway = await harness(t)
-  for (const path of ['/', '/v1', '/v1/', '/v2/responses', '/v1/responses/a/b/c', '/v1/%ZZ', '/v1/models/%E0%A4%A', '//v1/responses', '/v1/responses/../responses', '/homing', '/v1/assistants', '/__proto__', '/constructor']) {
+  for (const path of ['/', '/v1', '/v1/', '/v2/responses', '/v1/responses/a/b/c', '/v1/%ZZ', '/v1/models/%E0%A4%A', '//v1/responses', '/v1/responses/../responses', '/homing/nothing', '/v1/assistants', '/__proto__', '/constructor']) {
     const response = await fetch(gateway.url + path)
     assert.ok([404, 405].includes(response.status), path)
     assert.match(response.headers.get('x-request-id')!, /^req_/)
