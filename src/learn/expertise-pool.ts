@@ -61,8 +61,11 @@ export class ModelPool implements CoefficientPrior {
     return model
   }
 
-  /** A negative weight takes a lesson back. True where the model is found to have changed. */
-  learn(model: KnownModel, x: FeatureVector, score: number, weight: number): boolean {
+  /**
+   * A negative weight takes a lesson back. `ofChange`: what it weighs as a sign of change, where that differs. True where the
+   * model is found to have changed.
+   */
+  learn(model: KnownModel, x: FeatureVector, score: number, weight: number, ofChange = weight): boolean {
     const size = this.#features.size
     model.belief.grow(size, this)
     const noise = this.noise
@@ -73,7 +76,7 @@ export class ModelPool implements CoefficientPrior {
     this.#lessons++
     this.#step(size)
     this.#learnNoise(Math.max(0, residual * residual - doubt), weight)
-    const by = model.change.observe(residual, Math.sqrt(noise + doubt), weight)
+    const by = model.change.observe(residual, Math.sqrt(noise + doubt), ofChange)
     if (by === null) return false
     model.changeBy(by)
     this.solve(model)
@@ -180,7 +183,7 @@ const NOTHING: Spread = { level: 0, topic: 0, intent: 0, kind: 0 }
 const FIRST_LEVEL = 0.5
 const FIRST_NOISE = 0.22
 /** Deviations as the regressions on the outcome matrices end up with, within a factor of two, after every outcome is known. */
-const FIRST_VARIANCES: Spread = { level: 0.15 ** 2, topic: 0.06 ** 2, intent: 0.04 ** 2, kind: 0.08 ** 2 }
+const FIRST_VARIANCES: Spread = { level: 0.15 ** 2, topic: 0.08 ** 2, intent: 0.05 ** 2, kind: 0.1 ** 2 }
 /** Wide: what all models have in common is soon known. */
 const MEAN_VARIANCES: Spread = { level: 0.3 ** 2, topic: 0.2 ** 2, intent: 0.1 ** 2, kind: 0.2 ** 2 }
 const CERTAINTY = 8

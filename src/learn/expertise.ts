@@ -16,6 +16,7 @@ import { SubjectFeatures } from './expertise-features.ts'
 import { takeSnapshot } from './expertise-merge.ts'
 import { KnownModel } from './expertise-model.ts'
 import { ModelPool } from './expertise-pool.ts'
+import { Repeats } from './expertise-repeats.ts'
 import { decodeSnapshot, encodeSnapshot, type ExpertiseSnapshot } from './expertise-snapshot.ts'
 import { tableOf, typical, type ExpertiseEdit, type ExpertiseRow } from './expertise-table.ts'
 
@@ -49,6 +50,7 @@ export type ExpertiseCounts = {
 export class Expertise {
   readonly #options: ExpertiseOptions
   readonly #features = new SubjectFeatures()
+  readonly #repeats = new Repeats()
   readonly #pools = new Map<string, ModelPool>()
   /** What tenants without lessons see: the configuration's word. */
   readonly #unlearned: ModelPool
@@ -168,7 +170,10 @@ export class Expertise {
     const known = this.#knownIn(pool, model)
     const x = this.#features.read(subject)
     known.mark(x, nowMs, this.#features.size)
-    if (pool.learn(known, x, score, weight * this.#remaining(nowMs - lesson.atMs))) this.counts.changes++
+    const remaining = this.#remaining(nowMs - lesson.atMs)
+    const name = `${this.#scope(lesson.tenant)}\n${model}\n${known.own.era.number}`
+    const counted = weight * remaining * this.#repeats.share(name, subject, weight)
+    if (pool.learn(known, x, score, counted, weight * remaining)) this.counts.changes++
     this.counts.lessons++
     pool.choicesSinceLesson *= 1 - Math.min(1, Math.abs(weight))
     this.#features.finder.step(this.#options.random, nowMs)

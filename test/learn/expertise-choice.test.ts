@@ -45,7 +45,10 @@ describe('probabilities of choices', () => {
 })
 
 describe('complementary models', () => {
-  const about = (topic: string, probability: number): Subject => ({ topics: [[topic, probability], ['other', 1 - probability]], intent: ['ask', 1], inScope: 1, complexity: 0.5 })
+  let questions = 0
+/** No two questions are the same one. */
+const another = (): number => (++questions % 16_000) / 16_000
+const about = (topic: string, probability: number): Subject => ({ topics: [[topic, probability], ['other', 1 - probability]], intent: ['ask', 1], inScope: 1, complexity: another() })
 
   test('the best comes first, and beside it one with other strengths rather than its twin that is a little better', () => {
     const expertise = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(1), wallMs: () => 0 })

@@ -8,7 +8,10 @@ import { SAMPLE } from '../../src/learn/expertise-kinds.ts'
 import type { Subject } from '../../src/model/quality.ts'
 
 const TOPICS = ['coding', 'law', 'math']
-const about = (topic: string): Subject => ({ topics: [[topic, 0.8], ['other', 0.2]], intent: ['ask', 1], inScope: 1, complexity: 0.5 })
+let questions = 0
+/** No two questions are the same one. */
+const another = (): number => (++questions % 16_000) / 16_000
+const about = (topic: string): Subject => ({ topics: [[topic, 0.8], ['other', 0.2]], intent: ['ask', 1], inScope: 1, complexity: another() })
 const replica = (name: string, changes: Partial<ExpertiseOptions> = {}): Expertise =>
   new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(1), wallMs: () => 10, replica: name, ...changes })
 type Told = { readonly model: string; readonly topic: string; readonly score: number }

@@ -4,9 +4,12 @@ import { seededRandom } from '../../sim/random.ts'
 import { Expertise, type ExpertiseOptions } from '../../src/learn/expertise.ts'
 import type { Lesson, Subject } from '../../src/model/quality.ts'
 
+let questions = 0
+/** No two questions are the same one. */
+const another = (): number => (++questions % 16_000) / 16_000
 const about = (topic: string, probability = 1): Subject => ({
   topics: probability === 1 ? [[topic, 1]] : [[topic, probability], ['other', 1 - probability]],
-  intent: ['ask', 1], inScope: 1, complexity: 0.5,
+  intent: ['ask', 1], inScope: 1, complexity: another(),
 })
 const build = (changes: Partial<ExpertiseOptions> = {}): Expertise =>
   new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: seededRandom(1), wallMs: () => 0, ...changes })
