@@ -189,7 +189,7 @@ export async function startGateway(config: Config, options: { readonly version: 
   })
   const metrics = new Metrics(
     gaugesOf({
-      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, signals, scheduler, store, receipts, outcomes, latency, outputLength,
+      fleet, cache, kvEvents, exactness, conversations, fingerprints, idle, signals, specialisation, scheduler, store, receipts, outcomes, latency, outputLength,
       expectations, escalations, tenantLimits,
       prewarming: () => prewarming,
     }),

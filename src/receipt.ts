@@ -104,7 +104,7 @@ const UNANSWERED: Receipt['cache'] = { why: 'unanswered', reusableTokens: 0, mis
 /** Numbers as they are told: four digits of quality, milliseconds. */
 const consideredOf = ({ model, mean, deviation, observations, drawn, drawnShare, seconds }: ConsideredModel): ConsideredModel => ({
   model,
-  mean: round4(mean),
+  mean: round4(Math.min(1, Math.max(0, mean))), // the belief is normal, quality is bounded
   deviation: round4(deviation),
   observations: round(observations),
   drawn: round4(drawn),

@@ -185,7 +185,7 @@ function candidateTable(candidates: readonly JsonObject[], chosen: string): read
   if (candidates.length === 0) return []
   const terms = TERMS.filter((term) => term !== 'quality' || candidates.some((candidate) => candidate['quality_seconds'] !== undefined))
   const rows = [
-    ['candidate', 'cached tokens', ...terms.map((term) => (term === 'cost' ? 'cost (s)' : term))],
+    ['candidate', 'cached tokens', ...terms.map((term) => (term === 'cost' ? 'cost (s)' : term === 'quality' ? 'quality lost' : term))],
     ...candidates.map((candidate) => [
       `${text(candidate['backend_id'])}${candidate['backend_id'] === chosen ? ' *' : ''}`,
       number(candidate['expected_cached_tokens'], 0),

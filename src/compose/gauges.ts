@@ -19,6 +19,7 @@ import type { ExactKnowledge, KvEvents } from './kv-events.ts'
 import type { OutcomeLearning } from './outcomes.ts'
 import type { Prewarming } from './prewarming.ts'
 import type { ImplicitSignals } from './signals.ts'
+import type { Specialisation } from './specialisation.ts'
 
 export type GaugeParts = {
   readonly escalations: Escalations
@@ -30,6 +31,7 @@ export type GaugeParts = {
   readonly conversations: Conversations
   readonly fingerprints: Fingerprints
   readonly idle: IdleQueue
+  readonly specialisation: Specialisation
   readonly signals: ImplicitSignals
   readonly store: ResponseStore
   readonly receipts: ReceiptBook
@@ -68,6 +70,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       cacheReportCounter(() => cacheReports.counts),
       ...parts.outcomes.counters,
       ...parts.signals.counters,
+      ...parts.specialisation.counters,
       {
         name: 'homing_escalations_weighed_total',
         help: 'Answers of a cascade without a set threshold, by whether asking the next model was thought to pay.',
@@ -159,6 +162,9 @@ export function gaugesOf(parts: GaugeParts): Gauges {
       foreseen_conversations_size: prewarming().foresight.evicted,
       prefix_groups_size: prewarming().prefixGroups.evicted,
       last_turns_size: lastTurns.evictions.size,
+      expertise_tenants: parts.specialisation.expertise.counts.evictedTenants,
+      expertise_models: parts.specialisation.expertise.counts.evictedModels,
+      expertise_labels: parts.specialisation.expertise.overflowedLabels,
       ...prefixed('residences_', pressure.evictions),
       receipts_size: receipts.evictions.size,
       escalation_cells_size: parts.escalations.evictions.size,

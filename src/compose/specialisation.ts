@@ -15,6 +15,7 @@ import type { ModelChoice } from '../model/decision.ts'
 import type { Subject } from '../model/quality.ts'
 import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
+import type { TotalsCounter } from '../turn-totals.ts'
 
 export type SpecialisationParts = {
   readonly config: Pick<Config, 'file' | 'modelGroups' | 'models' | 'backends' | 'learning' | 'askingRules'>
@@ -30,6 +31,7 @@ export type Specialisation = {
   readonly expertise: Expertise
   /** Something was learned or set since this was asked last. */
   readonly changed: () => boolean
+  readonly counters: readonly TotalsCounter[]
   /** The same for operators, whose edits count as changes. */
   readonly editable: EditableExpertise
   readonly isGroup: (model: string) => boolean
@@ -60,6 +62,23 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
         expertise.edit(edit)
       },
     },
+    counters: [
+      {
+        name: 'homing_lessons_total',
+        help: 'Graded answers that taught the expertise of models, and those that could not.',
+        labelNames: ['result'],
+        read: () => [
+          { labels: { result: 'learned' }, value: expertise.counts.lessons },
+          { labels: { result: 'refused' }, value: expertise.counts.refused },
+        ],
+      },
+      {
+        name: 'homing_model_changes_total',
+        help: 'Times a model was found to have become better or worse.',
+        labelNames: [],
+        read: () => [{ labels: {}, value: expertise.counts.changes }],
+      },
+    ],
     changed: () => {
       const now = expertise.counts.lessons + edits
       const different = now !== written

@@ -205,7 +205,7 @@ test('a receipt of a group says which models could have answered and what was ex
   assert.ok(lines.includes('             coder: quality 0.800 (0.702 to 0.898) from 120 outcomes, taken as 0.820; 1.500 s'))
   assert.ok(lines.includes('             math: quality 0.500 (0.000 to 1.000) from 0 outcomes, taken as 0.400; served by nobody now'))
   assert.ok(lines.includes('             poet: quality 0.000 (0.000 to 0.146) from 15 outcomes, taken as -0.160; 1.000 s'), 'a mean lies in its interval')
-  assert.ok(lines.includes('  candidate  cached tokens   wait  prefill  decode  regret  quality  cost (s)'))
+  assert.ok(lines.includes('  candidate  cached tokens   wait  prefill  decode  regret  quality lost  cost (s)'))
 })
 
 test('a receipt says what became of the cached prefix, and how the cache stands by now', () => {
