@@ -6,6 +6,7 @@
 import { randomInt } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createAffinityRouter } from './affinity.ts'
+import { AnswerIds } from './answer-ids.ts'
 import { buildAsking } from './compose/asking.ts'
 import { followBackends } from './compose/backend-changes.ts'
 import { buildCache } from './compose/cache.ts'
@@ -222,8 +223,13 @@ export async function startGateway(config: Config, options: { readonly version: 
   const asking = buildAsking({
     config, fleet, conversations, fingerprints, escalations, signals, metrics, log, logprobs: new LogprobsRefused(), expertise,
   })
+  const answerIds = new AnswerIds({
+    isKnown: (tenant, id) => receipts.get(tenant, id) !== null || outcomes.book.has(tenant, id),
+    newId: () => ids.next('chatcmpl').replace('_', '-'),
+    replaced: fallback,
+  })
   const stages = buildStages({
-    asking, config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
+    asking, answerIds, config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
     fingerprints, specialisation, servedCentres, expectations, idle, signals, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 

@@ -41,6 +41,18 @@ test('a Chat client gets the same, and a stream names the model from its first e
   assert.equal(responseOf(await stream.until('response.completed'))['model'], created['model'])
 })
 
+test('a Chat answer of a group says which model it is of, whatever its backend calls that model', { timeout: 30_000 }, async (t) => {
+  const { json, events } = await harness(t, grouped()) // the upstreams say "served"
+  const chat = { model: 'auto', messages: [{ role: 'user', content: LONG }] }
+  const whole = await json('/v1/chat/completions', chat)
+  assert.equal(whole.body['model'], whole.headers.get('x-homing-model'))
+  const stream = await events('/v1/chat/completions', { ...chat, stream: true })
+  const told = (await stream.rest()).flatMap(({ data }) => (typeof data === 'string' ? [] : [data['model']]))
+  assert.deepEqual([...new Set(told)], [stream.response.headers.get('x-homing-model')])
+  const named = await json('/v1/chat/completions', { ...chat, model: 'math' })
+  assert.equal(named.body['model'], 'served', 'bytes pass where the client named the model')
+})
+
 test('a model that is named is always honoured', { timeout: 30_000 }, async (t) => {
   const { json } = await harness(t, grouped())
   for (let turn = 0; turn < 8; turn++) {

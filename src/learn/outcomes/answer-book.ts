@@ -105,6 +105,10 @@ export class AnswerBook {
     return answer.atMs < this.#options.wallMs() - this.#options.maxAgeMs ? null : answer
   }
 
+  has(tenant: string, id: string): boolean {
+    return this.#places.has(keyOf(tenant, id))
+  }
+
   /** What was said of an answer that is in the book, the last word of each source. */
   gradesOf(tenant: string, id: string): readonly Grade[] {
     return this.#places.get(keyOf(tenant, id))?.grades ?? []
