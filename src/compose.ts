@@ -55,6 +55,8 @@ import type { Stages } from './stages.ts'
 import { Connections } from './upstream/connections.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 
+/** The snapshot of what outcomes and operators say of models. */
+const EXPERTISE = 'expertise'
 const SWEEP_EVERY_MS = 10 * 60_000
 /** /readyz does not wait longer than this for backends that do not answer their first probe. */
 const FIRST_PROBE_PATIENCE_MS = 5000
@@ -215,7 +217,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     signals.snapshot,
     ...fingerprints.snapshots,
     ...expectations.snapshots,
-    outcomes.dated({ name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
+    outcomes.dated({ name: EXPERTISE, changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
     escalations.snapshotPart,
   ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
@@ -261,6 +263,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     shared: config.learning.shareBetweenTenants,
     models: [...new Set(config.modelGroups.flatMap(({ models }) => models))],
     topics: fingerprints.topics,
+    written: () => snapshots.writeNow(EXPERTISE),
   })
   const hasDashboard = addDashboard(router, log)
   addOperatorRoutes(router, {

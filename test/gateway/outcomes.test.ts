@@ -271,7 +271,7 @@ async function served(t: TestContext): Promise<{ start(): Promise<{ api: ReturnT
     response.end(chunk({ content: 'Because.' }, null, id) + chunk({}, 'stop', id) + usageChunk(40, 8, 2, id) + DONE)
   } })
   const file = join(folder, 'homing.yaml')
-  writeFileSync(file, JSON.stringify({ listen: '127.0.0.1:0', store: { path: join(folder, 'data') }, log: { level: 'error' }, backends: [{ url: upstream.url }] }))
+  writeFileSync(file, JSON.stringify({ listen: '127.0.0.1:0', store: { path: join(folder, 'data') }, log: { level: 'error' }, backends: [{ url: upstream.url }], model_groups: { auto: ['m', 'n'] } }))
   const children = new Set<ReturnType<typeof program>>()
   t.after(async () => {
     for (const { child } of children) child.kill('SIGKILL')
@@ -319,4 +319,22 @@ test('after a restart, and after a kill, answers of before are graded, and what 
   assert.equal((await third.api.json(OUTCOMES, { response_id: stored, score: 1 })).body['result'], 'accepted')
   assert.ok(!readdirSync(join(folder, 'data', 'answers')).some((name) => readFileSync(join(folder, 'data', 'answers', name)).includes('Python')), 'no text is kept')
   await third.kill('SIGTERM')
+})
+
+test("an operator's word about a model outlives a kill that comes right after it, and what was forgotten stays forgotten", LIMIT, async (t) => {
+  const { start } = await served(t)
+  const first = await start()
+  const write = async (api: ReturnType<typeof client>, method: string, more: string, body?: JsonObject): Promise<number> =>
+    (await fetch(`${api.url}/homing/v1/expertise${more}`, { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })).status
+  const rows = async (api: ReturnType<typeof client>): Promise<JsonObject[]> => (await api.json('/homing/v1/expertise')).body['data'] as JsonObject[]
+  assert.equal((await first.api.json(OUTCOMES, { response_id: await chat(first.api), score: 1 })).body['result'], 'accepted')
+  assert.equal(await write(first.api, 'DELETE', '?model=m'), 200)
+  assert.equal(await write(first.api, 'PUT', '', { model: 'n', topic: 'math', mean: 0.25, observations: 40 }), 200)
+  await first.kill('SIGKILL')
+  const second = await start()
+  const believed = await rows(second.api)
+  const cell = (model: string, topic: string | null): JsonObject | undefined => believed.find((row) => row['model'] === model && row['topic'] === topic)
+  assert.deepEqual((cell('n', 'math')?.['edited'] as JsonObject | undefined)?.['mean'], 0.25)
+  assert.equal(cell('m', null)?.['observations'] ?? 0, 0)
+  await second.kill('SIGTERM')
 })
