@@ -13,7 +13,7 @@ import { buildCache } from './compose/cache.ts'
 import { buildConversations, openStore, rebuildIndex } from './compose/conversations.ts'
 import { addDashboard } from './compose/dashboard.ts'
 import { buildEmbeddings } from './compose/embeddings.ts'
-import { buildFingerprints } from './compose/fingerprints.ts'
+import { buildFingerprints, openFingerprinter } from './compose/fingerprints.ts'
 import { buildFleet, missingForReady } from './compose/fleet.ts'
 import { gaugesOf } from './compose/gauges.ts'
 import { buildExactTurns, buildKvEvents } from './compose/kv-events.ts'
@@ -24,7 +24,7 @@ import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
 import { buildSignals } from './compose/signals.ts'
 import { buildSnapshots } from './compose/snapshots.ts'
-import { buildSpecialisation } from './compose/specialisation.ts'
+import { buildSpecialisation, checkTopics } from './compose/specialisation.ts'
 import { buildStages } from './compose/stages.ts'
 import type { Config } from './config.ts'
 import { isLoopback } from './config/address.ts'
@@ -70,6 +70,11 @@ export type Gateway = {
   readonly fleet: BackendRegistry
   close(graceMs: number): Promise<void>
   abort(): void
+}
+
+/** What only the labels of the fingerprint can tell of a configuration. Throws what would refuse the start. */
+export function checkLabels(config: Config): void {
+  checkTopics(config, config.fingerprint === null ? [] : openFingerprinter(config.fingerprint, fingerprintAssetPath()).topics)
 }
 
 export async function startGateway(config: Config, options: { readonly version: string }): Promise<Gateway> {

@@ -124,7 +124,8 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
   }
 }
 
-function checkTopics({ file, models, backends, askingRules }: SpecialisationParts['config'], topics: readonly string[]): void {
+/** Throws ConfigError for topics that the fingerprint does not know. */
+export function checkTopics({ file, models, backends, askingRules }: SpecialisationParts['config'], topics: readonly string[]): void {
   const problems: ConfigProblem[] = []
   const checkTopic = (path: string, topic: string): void => {
     if (topics.includes(topic)) return
