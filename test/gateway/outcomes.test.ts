@@ -181,6 +181,20 @@ test('one answer takes grades of eight sources and no more, so nobody gives it m
   assert.equal((await gateway.json(OUTCOMES, { response_id: id, score: 0, source: 's3' })).body['result'], 'corrected')
 })
 
+test('whoever changes his mind without end is told so, also after a restart, and fills nothing', LIMIT, async (t) => {
+  const { start } = await served(t)
+  const first = await start()
+  const id = await chat(first.api)
+  const list = Array.from({ length: 100 }, (_, n) => ({ response_id: id, score: n % 2 }))
+  const told = ((await first.api.json(OUTCOMES, list)).body['data'] as JsonObject[]).map(({ result }) => result)
+  assert.equal(told.indexOf('too_many_corrections'), 64)
+  assert.deepEqual([...new Set(told.slice(64))], ['too_many_corrections', 'duplicate'], 'the last score stands')
+  await first.kill('SIGTERM')
+  const second = await start()
+  assert.equal((await second.api.json(OUTCOMES, { response_id: id, score: 0.5 })).status, 409)
+  await second.kill('SIGTERM')
+})
+
 test('a deleted answer can no longer be graded', LIMIT, async (t) => {
   const gateway = await harness(t)
   const id = await respond(gateway)
