@@ -104,13 +104,14 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
         incumbent,
       }
     },
-    choiceOf: ({ group: asked, model }) => {
+    choiceOf: ({ group: asked, model, failovers, policy }) => {
       const group = asked === undefined ? undefined : groups.get(asked.name)
       if (asked === undefined || group === undefined) return null
       const price = secondsPerQuality(group)
       const served = asked.considered.flatMap(({ seconds, ...quality }) => (seconds === null ? [] : [{ ...quality, seconds }]))
-      // Of a conversation that goes on nothing was drawn; where quality has no price, it decided nothing.
-      const drawn = asked.incumbent === null && price > 0
+      // Of a conversation that goes on nothing was drawn; where quality has no price, it decided nothing, and neither did it where
+      // a published rule chose the backend or the chosen one failed.
+      const drawn = asked.incumbent === null && price > 0 && failovers.length === 0 && policy === undefined
       const propensities = drawn
         ? expertise.probabilities(served, served.map(({ seconds }) => seconds / price))
         : served.map((each) => (each.model === model ? 1 : 0))

@@ -8,7 +8,7 @@ import { evaluate } from '../../src/cli/evaluate.ts'
 import { run } from '../../src/cli/run.ts'
 import { program } from '../cli/program.ts'
 import { client, errorOf, eventually, harness, type Harness } from './support/gateway.ts'
-import { chunk, DONE, Gate, says, ScriptedUpstream, send, sseHead, usageChunk } from './support/scripted-upstream.ts'
+import { chunk, DONE, Gate, refuses, says, ScriptedUpstream, send, sseHead, usageChunk } from './support/scripted-upstream.ts'
 
 const LIMIT = { timeout: 60_000 }
 const QUESTION = 'Why does my Python function raise a TypeError?'
@@ -243,7 +243,11 @@ test('a group learns from outcomes, and its log of choices can be evaluated', LI
     })
     return code === 0 ? (JSON.parse(out) as JsonObject) : {}
   }
-  await eventually(async () => (await evaluated())['outcomes'] === graded)
+  // lines are written some milliseconds after the answers, and the last turn has no outcome
+  await eventually(async () => {
+    const { outcomes, choices } = await evaluated()
+    return outcomes === graded && choices === 60
+  })
   const { choices, kept, groups } = await evaluated()
   const [auto] = groups as { group: string; choices: number; policies: { name: string; doublyRobust: { value: number } }[] }[]
   assert.deepEqual([choices, kept, auto!.group, auto!.choices], [60, 0, 'auto', graded])
@@ -252,6 +256,21 @@ test('a group learns from outcomes, and its log of choices can be evaluated', LI
   assert.ok(value['always coder']! >= value['what was done']! - 0.05, JSON.stringify(value))
   const lines = readdirSync(log).map((name) => readFileSync(join(log, name), 'utf8')).join('')
   assert.ok(!lines.includes('Python') && !lines.includes('None'), 'no text is logged')
+})
+
+test('an answer that fell to another model because the chosen one failed is logged as no draw', LIMIT, async (t) => {
+  const log = mkdtempSync(join(tmpdir(), 'homing-choices-'))
+  t.after(() => rmSync(log, { recursive: true }))
+  const gateway = await harness(t, { models: ['coder', 'general'], config: { model_groups: { auto: ['coder', 'general'] }, learning: { log } } })
+  gateway.next(refuses(500, { error: { message: 'out of order' } }))
+  for (let n = 0; n < 2; n++) await gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: QUESTION }] })
+  type Line = { model: string; drawn: boolean; considered: { model: string; propensity: number }[] }
+  const lines = (): Line[] => readdirSync(log).flatMap((name) => readFileSync(join(log, name), 'utf8').trimEnd().split('\n')).map((line) => JSON.parse(line) as Line)
+  await eventually(() => readdirSync(log).length > 0 && lines().length === 2)
+  const [failedOver, other] = lines()
+  assert.equal(failedOver!.drawn, false)
+  assert.equal(failedOver!.considered.find(({ model }) => model === failedOver!.model)!.propensity, 1)
+  assert.equal(other!.drawn, true)
 })
 
 test('logged propensities are the frequencies with which models are chosen', LIMIT, async (t) => {
