@@ -19,6 +19,8 @@ export type OutcomeVerdict =
 
 export type OutcomeRoutePorts = {
   readonly say: (outcome: Outcome) => Promise<OutcomeVerdict>
+  /** Resolves when what was said outlives the process. */
+  readonly written: () => Promise<void>
   /** So many were refused for the tenant's rate. */
   readonly rateLimited: (count: number) => void
   /** Whether an operator may speak for it. */
@@ -66,6 +68,7 @@ export function outcomeRoutes(router: Router<Handler>, ports: OutcomeRoutePorts)
       if (outcomes.length > 1) admit(call.caller.tenant, outcomes.length - 1)
       const told: JsonObject[] = []
       for (const outcome of outcomes) told.push(tell(outcome, await ports.say(outcome)))
+      await ports.written()
       if (many) call.sink.json(200, { object: 'list', data: told })
       else answerOne(outcomes[0]!, told[0]!, call)
     },

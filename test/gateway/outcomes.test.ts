@@ -357,6 +357,17 @@ test('after a restart, and after a kill, answers of before are graded, and what 
   await third.kill('SIGTERM')
 })
 
+test('an outcome that was acknowledged is known after a kill that comes right after it', LIMIT, async (t) => {
+  const { start } = await served(t)
+  const first = await start()
+  const id = await chat(first.api)
+  assert.equal((await first.api.json(OUTCOMES, { response_id: id, score: 1 })).body['result'], 'accepted')
+  await first.kill('SIGKILL')
+  const second = await start()
+  assert.equal((await second.api.json(OUTCOMES, { response_id: id, score: 1 })).body['result'], 'duplicate')
+  await second.kill('SIGTERM')
+})
+
 test("an operator's word about a model outlives a kill that comes right after it, and what was forgotten stays forgotten", LIMIT, async (t) => {
   const { start } = await served(t)
   const first = await start()
