@@ -328,16 +328,16 @@ function renamed(events: Buffer, names: AnswerNames): Buffer {
   let told = ''
   for (const block of events.toString('utf8').split(/\r?\n\r?\n/)) {
     if (block === '') continue
-    const data = block.startsWith('data:') ? block.slice(5).trim() : ''
-    let chunk: unknown = null
-    if (data.startsWith('{')) {
-      try {
-        chunk = JSON.parse(data)
-      } catch {
-        // several lines of data, or none that can be read: the fold has judged it
-      }
+    // some servers name their events: other lines stay as they are
+    const lines = block.split(/\r?\n/)
+    const at = lines.findIndex((line) => line.startsWith('data:'))
+    try {
+      const chunk: unknown = at === -1 ? null : JSON.parse(lines[at]!.slice(5))
+      if (isObject(chunk) && Array.isArray(chunk['choices'])) lines[at] = `data: ${JSON.stringify({ ...chunk, ...names })}`
+    } catch {
+      // no JSON, or in several lines: the fold has judged it
     }
-    told += isObject(chunk) && Array.isArray(chunk['choices']) ? `data: ${JSON.stringify({ ...chunk, ...names })}\n\n` : `${block}\n\n`
+    told += `${lines.join('\n')}\n\n`
   }
   return Buffer.from(told)
 }

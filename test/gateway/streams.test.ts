@@ -207,7 +207,7 @@ test('a Chat answer has an id of its own, also where a backend uses one twice or
   const same = says('Hi', 'chatcmpl-same')
   const nameless: Script = (response) => {
     sseHead(response)
-    response.end(`${chunk({ content: 'Hi' })}${chunk({}, 'stop')}${usageChunk()}`.replaceAll('"id":"chatcmpl-1",', '') + DONE)
+    response.end(`event: message\n${chunk({ content: 'Hi' })}: ping\n\n${chunk({}, 'stop').replaceAll('\n', '\r\n')}${usageChunk()}`.replaceAll('"id":"chatcmpl-1",', '') + DONE)
   }
   const whole: Script = (response) => {
     response.writeHead(200, { 'content-type': 'application/json' })
