@@ -24,6 +24,9 @@ const counted = async (url: string, labels: string): Promise<number> => {
   return Number(new RegExp(`^homing_outcomes_total\\{${labels}\\} (\\d+)$`, 'm').exec(page)?.[1] ?? 0)
 }
 
+/** Of a log that may be written to just now. */
+const wholeLines = (folder: string): string[] => readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').slice(0, -1))
+
 test('an answer of either API is graded by its id, once for each source, and the last word of a source counts', LIMIT, async (t) => {
   const gateway = await harness(t)
   const id = await respond(gateway)
@@ -268,7 +271,7 @@ test('an answer that fell to another model because the chosen one failed is logg
   gateway.next(refuses(500, { error: { message: 'out of order' } }))
   for (let n = 0; n < 2; n++) await gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: QUESTION }] })
   type Line = { model: string; drawn: boolean; considered: { model: string; propensity: number }[] }
-  const lines = (): Line[] => readdirSync(log).flatMap((name) => readFileSync(join(log, name), 'utf8').trimEnd().split('\n')).map((line) => JSON.parse(line) as Line)
+  const lines = (): Line[] => wholeLines(log).map((line) => JSON.parse(line) as Line)
   await eventually(() => readdirSync(log).length > 0 && lines().length === 2)
   const [failedOver, other] = lines()
   assert.equal(failedOver!.drawn, false)
@@ -286,7 +289,7 @@ test('logged propensities are the frequencies with which models are chosen', LIM
     await Promise.all([0, 1, 2, 3].map((n) => gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: `${batch + n}: ${QUESTION}` }] })))
   }
   type Line = { model: string; drawn: boolean; considered: { model: string; propensity: number }[] }
-  const lines = (): Line[] => readdirSync(log).flatMap((name) => readFileSync(join(log, name), 'utf8').trimEnd().split('\n')).map((line) => JSON.parse(line) as Line)
+  const lines = (): Line[] => wholeLines(log).map((line) => JSON.parse(line) as Line)
   await eventually(() => readdirSync(log).length > 0 && lines().length === turns)
   for (const name of ['coder', 'general', 'third']) {
     const chosen = lines().filter(({ model }) => model === name).length
