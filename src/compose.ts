@@ -6,13 +6,14 @@
 import { randomInt } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createAffinityRouter } from './affinity.ts'
+import { AnswerIds } from './answer-ids.ts'
 import { buildAsking } from './compose/asking.ts'
 import { followBackends } from './compose/backend-changes.ts'
 import { buildCache } from './compose/cache.ts'
 import { buildConversations, openStore, rebuildIndex } from './compose/conversations.ts'
 import { addDashboard } from './compose/dashboard.ts'
 import { buildEmbeddings } from './compose/embeddings.ts'
-import { buildFingerprints } from './compose/fingerprints.ts'
+import { buildFingerprints, openFingerprinter } from './compose/fingerprints.ts'
 import { buildFleet, missingForReady } from './compose/fleet.ts'
 import { gaugesOf } from './compose/gauges.ts'
 import { buildExactTurns, buildKvEvents } from './compose/kv-events.ts'
@@ -23,7 +24,7 @@ import { buildPrewarming } from './compose/prewarming.ts'
 import { buildRoutes } from './compose/routes.ts'
 import { buildSignals } from './compose/signals.ts'
 import { buildSnapshots } from './compose/snapshots.ts'
-import { buildSpecialisation } from './compose/specialisation.ts'
+import { buildSpecialisation, checkTopics } from './compose/specialisation.ts'
 import { buildStages } from './compose/stages.ts'
 import type { Config } from './config.ts'
 import { isLoopback } from './config/address.ts'
@@ -54,6 +55,8 @@ import type { Stages } from './stages.ts'
 import { Connections } from './upstream/connections.ts'
 import { SilenceWatch } from './upstream/silence-watch.ts'
 
+/** The snapshot of what outcomes and operators say of models. */
+const EXPERTISE = 'expertise'
 const SWEEP_EVERY_MS = 10 * 60_000
 /** /readyz does not wait longer than this for backends that do not answer their first probe. */
 const FIRST_PROBE_PATIENCE_MS = 5000
@@ -67,6 +70,11 @@ export type Gateway = {
   readonly fleet: BackendRegistry
   close(graceMs: number): Promise<void>
   abort(): void
+}
+
+/** What only the labels of the fingerprint can tell of a configuration. Throws what would refuse the start. */
+export function checkLabels(config: Config): void {
+  checkTopics(config, config.fingerprint === null ? [] : openFingerprinter(config.fingerprint, fingerprintAssetPath()).topics)
 }
 
 export async function startGateway(config: Config, options: { readonly version: string }): Promise<Gateway> {
@@ -214,7 +222,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     signals.snapshot,
     ...fingerprints.snapshots,
     ...expectations.snapshots,
-    outcomes.dated({ name: 'expertise', changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
+    outcomes.dated({ name: EXPERTISE, changed: specialisation.changed, save: () => expertise.snapshot(), restore: (bytes) => expertise.restore(bytes) }),
     escalations.snapshotPart,
   ]
   const snapshots = buildSnapshots({ parts: config.store.path === null ? [] : snapshotParts, store, log, fallback })
@@ -222,8 +230,13 @@ export async function startGateway(config: Config, options: { readonly version: 
   const asking = buildAsking({
     config, fleet, conversations, fingerprints, escalations, signals, metrics, log, logprobs: new LogprobsRefused(), expertise,
   })
+  const answerIds = new AnswerIds({
+    isKnown: (tenant, id) => receipts.get(tenant, id) !== null || outcomes.book.has(tenant, id),
+    newId: () => ids.next('chatcmpl').replace('_', '-'),
+    replaced: fallback,
+  })
   const stages = buildStages({
-    asking, config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
+    asking, answerIds, config, fleet, cache, kvEvents, exactness, prewarming, conversations, scheduler, store, receipts, outcomes, charactersPerToken,
     fingerprints, specialisation, servedCentres, expectations, idle, signals, tenantLimits, dispatchPorts, metrics, log, newId, nowMs, wallMs,
   })
 
@@ -255,6 +268,7 @@ export async function startGateway(config: Config, options: { readonly version: 
     shared: config.learning.shareBetweenTenants,
     models: [...new Set(config.modelGroups.flatMap(({ models }) => models))],
     topics: fingerprints.topics,
+    written: () => snapshots.writeNow(EXPERTISE),
   })
   const hasDashboard = addDashboard(router, log)
   addOperatorRoutes(router, {

@@ -220,6 +220,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
   }
 
   const store = readStore(section, root, flags, folder)
+  const groups = section.read<Config['modelGroups']>('model_groups', modelGroups, [])
   return {
     file: source.file ?? null,
     listen,
@@ -239,7 +240,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
       folder,
       env,
     ),
-    modelGroups: section.read<Config['modelGroups']>('model_groups', modelGroups, []),
+    modelGroups: groups,
     models: section.read<Config['models']>('models', declaredModels, {}),
     learning: readLearning(section.raw('learning'), root.at('learning'), folder, store.path),
     memory: readMemory(new Section(section.raw('memory') ?? {}, root.at('memory'), MEMORY_KEYS)),
@@ -248,7 +249,7 @@ function build(value: unknown, root: Place, source: ConfigSource): Config {
     streamCommitAfterMs: section.read('stream_commit_after', duration(0), DEFAULTS.streamCommitAfterMs),
     shutdownGraceMs: section.read('shutdown_grace', duration(0), DEFAULTS.shutdownGraceMs),
     log: { level: readLogLevel(log, root, flags) },
-    askingRules: readAskingRules(section),
+    askingRules: readAskingRules(section, new Set(groups.map(({ name }) => name))),
   }
 }
 

@@ -97,7 +97,7 @@ async function run(parts: MemberParts, abort: Cancellation): Promise<MemberAnswe
 async function ask(parts: MemberParts, abort: Cancellation): Promise<MemberAnswer> {
   const { turn, role, mergedId, stages } = parts
   const strips = parts.logprobs === true
-  const sink = new CollectingSink(parts.live ?? null)
+  const sink = new CollectingSink(parts.live === undefined ? null : underName(parts.live, turn))
   let receipt: Receipt | null = null
   let output: readonly ConversationItem[] = []
   let learned: MemberAnswer['learned'] = null
@@ -155,6 +155,10 @@ async function ask(parts: MemberParts, abort: Cancellation): Promise<MemberAnswe
     error: status === 'failed' ? (error ?? new HomingError('backend_error', { why: made?.trouble ?? 'The answer broke off.' })) : null,
   }
 }
+
+/** Chunks of Chat as the merged answer tells them: of the member's model, whatever its backend calls it. */
+const underName = (live: LiveEvents, { endpoint, model }: ResolvedTurn): LiveEvents =>
+  endpoint === 'chat' ? { ...live, take: (chunk) => live.take({ ...chunk, model }) } : live
 
 const statusOf = (receipt: Receipt | null): MemberStatus | null =>
   receipt === null || receipt.outcome === 'in_progress' ? null : receipt.outcome

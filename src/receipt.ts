@@ -101,10 +101,10 @@ export function writeReceipt(
 const NOTHING: readonly never[] = []
 const UNANSWERED: Receipt['cache'] = { why: 'unanswered', reusableTokens: 0, missedTokens: null, inferred: false }
 
-/** Numbers as they are told: four digits of quality, milliseconds. */
+/** Four digits of quality, milliseconds. A mean beyond 0..1 stays: the probabilities of the choice are computed from it. */
 const consideredOf = ({ model, mean, deviation, observations, drawn, drawnShare, seconds }: ConsideredModel): ConsideredModel => ({
   model,
-  mean: round4(Math.min(1, Math.max(0, mean))), // the belief is normal, quality is bounded
+  mean: round4(mean),
   deviation: round4(deviation),
   observations: round(observations),
   drawn: round4(drawn),

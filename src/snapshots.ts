@@ -5,7 +5,7 @@
  *   "HOMINGST" | u32 version | SHA-256 of the content | content (the part's own; it versions itself)
  *
  * Off the hot path: one part at a time with a rest between two, so a part that takes longer than some milliseconds to write splits
- * itself into several. Unchanged content is not written again. A snapshot that cannot be read, for whatever reason, never
+ * itself into several. What an operator sets is written at once (`only`). Unchanged content is not written again. A snapshot that cannot be read, for whatever reason, never
  * refuses the start: it is kept aside under `NAME.unread`, counted (`unread`), and the part begins anew.
  */
 import { createHash } from 'node:crypto'
@@ -70,16 +70,17 @@ export class Snapshots {
     }
   }
 
-  /** Rests after each part. One at a time: what is asked for meanwhile is written by one that follows. Never rejects. */
-  async write(rest: () => Promise<void>): Promise<void> {
+  /** Rests after each part; `only`: that part alone. One at a time: what is asked for meanwhile is written by one that follows. Never rejects. */
+  async write(rest: () => Promise<void>, only?: string): Promise<void> {
     while (this.#writing !== null) await this.#writing
-    this.#writing = this.#writeAll(rest)
+    this.#writing = this.#writeAll(rest, only)
     await this.#writing
     this.#writing = null
   }
 
-  async #writeAll(rest: () => Promise<void>): Promise<void> {
+  async #writeAll(rest: () => Promise<void>, only?: string): Promise<void> {
     for (const part of this.#parts) {
+      if (only !== undefined && part.name !== only) continue
       if (part.changed?.() === false && !this.#owed.has(part.name)) continue
       try {
         const content = part.save()

@@ -83,6 +83,8 @@ export type Stages = {
   /** From here on the answer is known by its id: before its last byte is sent. */
   readonly receipts: { put(turn: ResolvedTurn, receipt: Receipt): void }
   readonly observe: (turn: ResolvedTurn, receipt: Receipt, result: DispatchResult | null) => void
+  /** What answers are called whose backends name them. */
+  readonly answerIds: { claim(tenant: string, given: string | null): string; release(tenant: string, id: string): void }
   readonly newId: (prefix: IdPrefix | 'resp') => string
   readonly wallMs: () => number
   readonly nowMs: () => number

@@ -101,6 +101,11 @@ export class TurnRun {
     }
   }
 
+  /** The model of the group that answers; null where the client named it, or nobody was asked yet. */
+  get chosenModel(): string | null {
+    return this.#request.choice === undefined ? null : (this.#current?.model ?? null)
+  }
+
   headers(pending: boolean): Record<string, string> {
     return decisionHeaders(this.turn, this.#decision, pending ? null : this.#current)
   }

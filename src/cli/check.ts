@@ -10,19 +10,27 @@ export const check: Command = {
     'key. Contacts no backend. Exits with 0 when the file is valid, with 1 when it is not.',
   positionals: ['FILE'],
   options: {},
-  run(input, terminal) {
+  async run(input, terminal) {
     const file = input.positionals[0] ?? ''
     try {
       const config = loadConfig({ file, env: terminal.env })
+      if (namesLabels(config)) (await import('../compose.ts')).checkLabels(config)
       terminal.print([`${file}: valid; ${summary(config)}`, ...fingerprintRead(config)].join('\n'))
-      return Promise.resolve(0)
+      return 0
     } catch (cause) {
       if (!(cause instanceof ConfigError)) throw cause
       const { length } = cause.problems
       terminal.complain(`${cause.message}\n${file}: ${length} ${length === 1 ? 'problem' : 'problems'}`)
-      return Promise.resolve(1)
+      return 1
     }
   },
+}
+
+/** Topics and labels are known to the model alone, and reading it takes a moment. */
+function namesLabels({ models, backends, askingRules, fingerprint }: Config): boolean {
+  const own = [fingerprint?.topics, fingerprint?.intents].some((labels) => labels !== undefined && (labels.folder !== null || labels.examples.size > 0))
+  const declared = [...Object.values(models), ...backends].some(({ specialisesIn }) => specialisesIn !== undefined)
+  return own || declared || askingRules.some(({ topics }) => topics !== null)
 }
 
 function summary({ listen, backends, tenants, store }: Config): string {

@@ -53,7 +53,7 @@ const KEPT_TOPICS = 3
 const SHORT_CHARACTERS = 3000
 const NOT_ENABLED = 'fingerprints are switched off in the configuration'
 
-/** Throws where the shipped model or an operator's taxonomy cannot be used. */
+/** Throws as `openFingerprinter` does. */
 export function buildFingerprints(config: FingerprintConfig | null, ports: FingerprintParts): Fingerprints {
   const { remote } = ports
   const embeddings = () => ({ size: remote?.size ?? 0, evicted: remote?.evicted ?? 0 })
@@ -62,13 +62,7 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
       Promise.reject(new HomingError('invalid_value', { param: 'fingerprint', why: NOT_ENABLED }))
     return { add: (turn) => turn, look, glance: (turn) => turn, topics: [], size: () => 0, counts: () => ({}), embeddings, snapshots: [] }
   }
-  const model = loadFingerprintModel(ports.modelPath)
-  const { topics, intents } = config
-  const own = {
-    ...(topics.folder === null ? {} : { topics: taxonomyOf(topics.folder, 'topics', model.table) }),
-    ...(intents.folder === null ? {} : { intents: taxonomyOf(intents.folder, 'intents', model.table) }),
-  }
-  const fingerprinter = new Fingerprinter(model, own, { topics: topics.examples, intents: intents.examples })
+  const fingerprinter = openFingerprinter(config, ports.modelPath)
   const cache = new FingerprintCache({
     fingerprinter,
     maxConversations: config.conversations,
@@ -117,6 +111,16 @@ export function buildFingerprints(config: FingerprintConfig | null, ports: Finge
     embeddings,
     snapshots: cache.snapshots,
   }
+}
+
+/** The shipped model with the operator's labels. Throws where one of them cannot be used. */
+export function openFingerprinter({ topics, intents }: FingerprintConfig, modelPath: string): Fingerprinter {
+  const model = loadFingerprintModel(modelPath)
+  const own = {
+    ...(topics.folder === null ? {} : { topics: taxonomyOf(topics.folder, 'topics', model.table) }),
+    ...(intents.folder === null ? {} : { intents: taxonomyOf(intents.folder, 'intents', model.table) }),
+  }
+  return new Fingerprinter(model, own, { topics: topics.examples, intents: intents.examples })
 }
 
 function taxonomyOf(directory: string, kind: Taxonomy['kind'], table: string): Taxonomy {

@@ -138,6 +138,7 @@ export function gaugesOf(parts: GaugeParts): Gauges {
         prefix_groups: prewarming().prefixGroups.size,
         receipts: receipts.size,
         escalation_cells: parts.escalations.size,
+        expertise_tenants: parts.specialisation.expertise.tenants.length,
         gradable_answers: parts.outcomes.book.size,
         gradable_answer_bytes: parts.outcomes.book.bytes,
         token_anchors: anchors.size,

@@ -103,6 +103,7 @@ export async function buildOutcomes(parts: OutcomeParts) {
     addRoutes: (router: Router<Handler>): void =>
       outcomeRoutes(router, {
         say: ({ tenant, id, score, source }) => outcomes.say(tenant, { id, score, source }),
+        written: async () => answerFiles?.flush(),
         rateLimited: (count) => outcomes.count('', 'rate_limited', count),
         isTenant: (tenant) => known.has(tenant),
         perMinute: learning.outcomesPerMinute,

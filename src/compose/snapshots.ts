@@ -19,6 +19,8 @@ const MOST_SAID = 100
 export type Snapshotting = {
   /** Restores what the store has, then writes every minute. */
   readonly start: () => Promise<void>
+  /** Writes one part at once, so that no kill loses it. Never rejects. */
+  readonly writeNow: (name: string) => Promise<void>
   /** Writes a last time; before the store is closed. */
   readonly close: () => Promise<void>
 }
@@ -46,6 +48,7 @@ export function buildSnapshots({ store, parts, log, fallback }: SnapshotParts): 
       log.debug({ restored: snapshots.counts.restored, unread: snapshots.counts.unread }, 'snapshots read')
       timer = setInterval(() => void snapshots.write(rest), WRITE_EVERY_MS).unref()
     },
+    writeNow: (name) => snapshots.write(async () => {}, name),
     close: async () => {
       clearInterval(timer)
       await snapshots.write(async () => {})

@@ -21,7 +21,7 @@ export type SpecialisationParts = {
   readonly config: Pick<Config, 'file' | 'modelGroups' | 'models' | 'backends' | 'learning' | 'askingRules'>
   /** Of the fingerprint; empty where there is none. */
   readonly topics: readonly string[]
-  /** The model of the session's last turn, null where it is not known. */
+  /** The model that served the conversation which the turn goes on; null where it begins, or that is not known. */
   readonly lastModel: (turn: ResolvedTurn) => string | null
   readonly random: () => number
   readonly wallMs: () => number
@@ -93,7 +93,7 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
     choiceFor: (turn, look = false) => {
       const group = groups.get(turn.model)
       if (group === undefined) return undefined
-      const served = goesOn(turn) ? (turn.parent?.model ?? lastModel(turn)) : null
+      const served = lastModel(turn)
       const incumbent = served !== null && group.models.includes(served) ? served : null
       const expected = expertise.expect(turn.tenant, group.models, turn.subject ?? UNREAD)
       const begun = look ? expected.map((quality) => ({ ...quality, drawn: quality.mean })) : expected
@@ -104,13 +104,14 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
         incumbent,
       }
     },
-    choiceOf: ({ group: asked, model }) => {
+    choiceOf: ({ group: asked, model, failovers, policy }) => {
       const group = asked === undefined ? undefined : groups.get(asked.name)
       if (asked === undefined || group === undefined) return null
       const price = secondsPerQuality(group)
       const served = asked.considered.flatMap(({ seconds, ...quality }) => (seconds === null ? [] : [{ ...quality, seconds }]))
-      // Of a conversation that goes on nothing was drawn; where quality has no price, it decided nothing.
-      const drawn = asked.incumbent === null && price > 0
+      // Of a conversation that goes on nothing was drawn; where quality has no price, it decided nothing, and neither did it where
+      // a published rule chose the backend or the chosen one failed.
+      const drawn = asked.incumbent === null && price > 0 && failovers.length === 0 && policy === undefined
       const propensities = drawn
         ? expertise.probabilities(served, served.map(({ seconds }) => seconds / price))
         : served.map((each) => (each.model === model ? 1 : 0))
@@ -124,7 +125,8 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
   }
 }
 
-function checkTopics({ file, models, backends, askingRules }: SpecialisationParts['config'], topics: readonly string[]): void {
+/** Throws ConfigError for topics that the fingerprint does not know. */
+export function checkTopics({ file, models, backends, askingRules }: SpecialisationParts['config'], topics: readonly string[]): void {
   const problems: ConfigProblem[] = []
   const checkTopic = (path: string, topic: string): void => {
     if (topics.includes(topic)) return
@@ -147,10 +149,3 @@ const UNREAD: Subject = { topics: [], intent: ['', 0], inScope: 0, complexity: 0
 
 /** Points of quality in a whole one. */
 const POINTS = 100
-
-/** Something of it was answered before. The same question from the start is no conversation that goes on. */
-function goesOn({ parent, context }: ResolvedTurn): boolean {
-  if (parent !== null) return true
-  for (let at = context.length - 1; at >= 0; at--) if (context[at]!['role'] === 'assistant') return true
-  return false
-}

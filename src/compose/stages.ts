@@ -53,6 +53,7 @@ export type StageParts = {
   readonly dispatchPorts: Stages['dispatch']
   readonly metrics: Metrics
   readonly log: Logger
+  readonly answerIds: Stages['answerIds']
   readonly newId: Stages['newId']
   readonly nowMs: () => number
   readonly wallMs: () => number
@@ -155,6 +156,7 @@ export function buildStages(parts: StageParts): Stages {
       metrics.turn(receipt)
       log.info({ turn: logLine(turn.tenant, receipt) }, 'turn')
     },
+    answerIds: parts.answerIds,
     newId,
     wallMs,
     nowMs,

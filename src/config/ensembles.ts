@@ -23,11 +23,14 @@ const MOST_STEPS = 4
 const MOST_SAMPLES = 5
 
 /** Cascades come behind ensembles: the first rule that applies is taken. */
-export function readAskingRules(section: Section): readonly AskingRule[] {
-  return [...section.read('ensembles', list(ensembleRule), []), ...section.read('cascades', list(cascadeRule), [])]
+export function readAskingRules(section: Section, groups: ReadonlySet<string>): readonly AskingRule[] {
+  return [
+    ...section.read<readonly AskingRule[]>('ensembles', list(ensembleRule(groups)), []),
+    ...section.read<readonly AskingRule[]>('cascades', list(cascadeRule), []),
+  ]
 }
 
-const ensembleRule: Reader<AskingRule> = (value, place) => {
+const ensembleRule = (groups: ReadonlySet<string>): Reader<AskingRule> => (value, place) => {
   if (!isMapping(value)) return void new Section(value, place, ENSEMBLE_KEYS)
   const section = new Section(value, place, ENSEMBLE_KEYS)
   const when = readWhen(section, place)
@@ -35,6 +38,8 @@ const ensembleRule: Reader<AskingRule> = (value, place) => {
   const models = section.read<readonly string[] | null>('models', list(text), null)
   const most = models === null ? MOST_MEMBERS : Math.min(MOST_MEMBERS, models.length)
   const n = section.read('n', upTo(1, most), models === null ? DEFAULT_MEMBERS : Math.max(1, most))
+  if (models === null && when !== undefined && !groups.has(when.model))
+    place.at('models').problem(`missing: '${when.model}' is no group, so the models to ask have to be named`)
   const judge = section.read<string | null>('judge', text, null)
   const writer = section.read<string | null>('writer', text, null)
   if (merge === 'judge' && judge === null) place.at('judge').problem("missing: the merge 'judge' needs a model that judges")

@@ -35,6 +35,7 @@ export const modelGroups: Reader<readonly ModelGroupConfig[]> = (value, place) =
   const groups: ModelGroupConfig[] = []
   for (const [name, given] of Object.entries(value)) {
     const at = place.at(name)
+    if (name.trim() === '') at.problem('a group needs a name that clients can ask for')
     const section = new Section(Array.isArray(given) ? { models: given } : given, at, GROUP_KEYS)
     const models = section.required('models', list(text)) ?? []
     const secondsPerQualityPoint = section.read<number>(

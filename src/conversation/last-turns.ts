@@ -11,6 +11,7 @@
  * About 200 bytes a session; the least recently answered leaves first and is counted.
  */
 import { isObject } from '../model/json.ts'
+import type { ConversationItem } from '../model/item.ts'
 import type { GrowingChain, ResolvedTurn } from '../model/turn.ts'
 
 /** `none`: it goes on where the last turn ended; `reasoned`: the same, and that turn's answer held reasoning. */
@@ -25,6 +26,8 @@ type LastTurn = {
   readonly prompt: Mark
   readonly full: Mark
   readonly reasoned: boolean
+  /** Items of the prompt that the conversation began with. */
+  readonly begunItems: number
 }
 
 export class LastTurns {
@@ -48,6 +51,8 @@ export class LastTurns {
   remember(turn: ResolvedTurn, full: GrowingChain, reasoned: boolean): void {
     const key = keyOf(turn)
     const toolsCharacters = toolsLength(turn)
+    const before = this.#turns.get(key)
+    const begunItems = before !== undefined && goesOn(before, turn) ? before.begunItems : turn.context.length
     this.#turns.delete(key)
     this.#turns.set(key, {
       model: turn.model,
@@ -57,15 +62,18 @@ export class LastTurns {
       prompt: markAt(turn.chain, turn.chain.totalCharacters),
       full: markAt(full, full.totalCharacters),
       reasoned,
+      begunItems,
     })
     if (this.#turns.size <= this.#max) return
     this.#turns.delete(this.#turns.keys().next().value!)
     this.evictions.size++
   }
 
-  /** Null where nothing is known of the session. */
+  /** The model that served the conversation which this turn goes on; null where it goes on none that is known. */
   modelOf(turn: ResolvedTurn): string | null {
-    return this.#turns.get(keyOf(turn))?.model ?? null
+    if (turn.parent !== null) return turn.parent.model
+    const last = this.#turns.get(keyOf(turn))
+    return last !== undefined && goesOn(last, turn) ? last.model : null
   }
 
   get size(): number {
@@ -85,6 +93,19 @@ const markAt = (chain: GrowingChain, characters: number): Mark => {
   const blocks = Math.min(chain.length, Math.floor(characters / chain.blockCharacters))
   return { blocks, key: chain.key(blocks) }
 }
+
+/**
+ * Its history reaches beyond the prompt that the conversation began with, so an answer of ours is part of it. Prompts that share
+ * their beginning share a session by their prefix: the same question again, or other questions behind the same examples, whose
+ * answers nobody gave. They go on nothing.
+ */
+function goesOn({ begunItems }: LastTurn, { context }: ResolvedTurn): boolean {
+  let at = context.length
+  while (at > begunItems && !isAnswer(context[at - 1]!)) at--
+  return at > begunItems
+}
+
+const isAnswer = ({ type, role }: ConversationItem): boolean => role === 'assistant' || type === 'reasoning' || type.endsWith('_call')
 
 const holds = (chain: GrowingChain, { blocks, key }: Mark): boolean => chain.length >= blocks && chain.key(blocks) === key
 

@@ -50,6 +50,8 @@ export type ExpertisePorts = {
   /** The members of groups. */
   readonly models: readonly string[]
   readonly topics: readonly string[]
+  /** Resolves when an edit outlives the process. */
+  readonly written: () => Promise<void>
 }
 
 type Cell = { readonly tenant: string; readonly model: string; readonly topic: string | null }
@@ -85,11 +87,13 @@ export function expertiseRoutes(router: Router<Handler>, ports: ExpertisePorts):
     const quality = numberOf(body, 'mean', 0, 1)
     const outcomes = body['observations'] === undefined ? USUAL_OBSERVATIONS : numberOf(body, 'observations', 1, MOST_OBSERVATIONS)
     ports.expertise.edit({ ...named(cell), quality, outcomes })
+    await ports.written()
     call.sink.json(200, rowOf(cell, ports))
   })
   admin('DELETE', 'expertise_reset', async ({ sink, query }) => {
     const cell = cellOf({ tenant: query.get('tenant'), model: query.get('model'), topic: query.get('topic') }, ports)
     ports.expertise.edit({ ...named(cell), reset: true })
+    await ports.written()
     sink.json(200, rowOf(cell, ports))
   })
 }

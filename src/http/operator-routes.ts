@@ -69,7 +69,7 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
       const receipt = await ports.receipt(caller.tenant, params['id']!)
       if (receipt === null)
         throw new HomingError('decision_not_found', { id: params['id']!.slice(0, 256), param: 'response_id' })
-      sink.json(200, snake(receipt as unknown as JsonObject))
+      sink.json(200, receiptBody(receipt))
     },
   })
   router.on('GET', '/homing/v1/decisions', {
@@ -80,7 +80,7 @@ export function operatorRoutes(router: Router<Handler>, ports: OperatorRoutePort
       const told = ports.recent(caller.admin ? null : caller.tenant, decisionsAsked(query))
       sink.json(200, {
         object: 'list',
-        data: told.map(({ tenant, receipt }) => ({ object: 'decision', tenant, ...snake(receipt as unknown as JsonObject) })),
+        data: told.map(({ tenant, receipt }) => ({ object: 'decision', tenant, ...receiptBody(receipt) })),
       })
     },
   })
@@ -150,6 +150,13 @@ function describe(backend: Backend, ports: OperatorRoutePorts): JsonObject {
     cache_capacity_tokens: backend.cacheCapacityTokens,
     ...ports.load(backend),
   }
+}
+
+/** Beliefs are normal and may lie beyond what a quality can be; a reader is told one that is bounded. */
+export function receiptBody(receipt: Receipt): JsonObject {
+  const { group } = receipt
+  const told = group === undefined ? receipt : { ...receipt, group: { ...group, considered: group.considered.map((each) => ({ ...each, mean: Math.min(1, Math.max(0, each.mean)) })) } }
+  return snake(told as unknown as JsonObject)
 }
 
 /** The HTTP form of our nouns: the same names in the API's own case. */

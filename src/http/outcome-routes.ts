@@ -15,10 +15,12 @@ import { TokenBucket } from './token-bucket.ts'
 export type Outcome = { readonly tenant: string; readonly id: string; readonly score: number; readonly source: string }
 export type OutcomeVerdict =
   | { readonly result: 'accepted' | 'corrected' | 'duplicate'; readonly model: string }
-  | { readonly result: 'unknown' | 'too_many_sources' }
+  | { readonly result: 'unknown' | 'too_many_sources' | 'too_many_corrections' }
 
 export type OutcomeRoutePorts = {
   readonly say: (outcome: Outcome) => Promise<OutcomeVerdict>
+  /** Resolves when what was said outlives the process. */
+  readonly written: () => Promise<void>
   /** So many were refused for the tenant's rate. */
   readonly rateLimited: (count: number) => void
   /** Whether an operator may speak for it. */
@@ -66,6 +68,7 @@ export function outcomeRoutes(router: Router<Handler>, ports: OutcomeRoutePorts)
       if (outcomes.length > 1) admit(call.caller.tenant, outcomes.length - 1)
       const told: JsonObject[] = []
       for (const outcome of outcomes) told.push(tell(outcome, await ports.say(outcome)))
+      await ports.written()
       if (many) call.sink.json(200, { object: 'list', data: told })
       else answerOne(outcomes[0]!, told[0]!, call)
     },
@@ -112,14 +115,21 @@ function tell({ id, score, source }: Outcome, verdict: OutcomeVerdict): JsonObje
 /** One outcome that was not taken is a refused request. */
 function answerOne({ id }: Outcome, told: JsonObject, call: Call): void {
   const result = String(told['result'])
-  if (result === 'unknown' || result === 'too_many_sources') throw refusal(id, result)
+  if (result in REFUSED_FOR_MANY || result === 'unknown') throw refusal(id, result)
   call.sink.json(200, told)
 }
 
-const refusal = (id: string, result: string): HomingError =>
-  result === 'too_many_sources'
-    ? new HomingError('conflict', { param: 'source', why: 'This answer was graded by as many different sources as are kept.' })
-    : new HomingError('answer_not_found', { param: 'response_id', id: id.slice(0, 256) })
+const REFUSED_FOR_MANY: Readonly<Record<string, readonly [param: string, why: string]>> = {
+  too_many_sources: ['source', 'This answer was graded by as many different sources as are kept.'],
+  too_many_corrections: ['score', 'This answer was graded as often as an answer can be; its last scores stand.'],
+}
+
+function refusal(id: string, result: string): HomingError {
+  const many = REFUSED_FOR_MANY[result]
+  return many === undefined
+    ? new HomingError('answer_not_found', { param: 'response_id', id: id.slice(0, 256) })
+    : new HomingError('conflict', { param: many[0], why: many[1] })
+}
 
 const wrong = (param: string, expected: string, value: unknown): HomingError =>
   new HomingError('invalid_type', { param, expected, got: describe(value) })

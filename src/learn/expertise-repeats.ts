@@ -9,7 +9,7 @@
  * few questions it still learns, only slower. The change test is not concerned: of a change every outcome tells.
  *
  * A question is known by what its subject says of it (topics, intent, complexity), hashed; two that look quite alike count as
- * one. A table of fixed size, 192 kB: whoever comes to a taken place takes it over, and the other begins anew. Forgotten at a restart.
+ * one. Of turns that nobody read all look alike and none is known to be a repeat: each counts in full. A table of fixed size, 192 kB: whoever comes to a taken place takes it over, and the other begins anew. Forgotten at a restart.
  */
 import type { Subject } from '../model/quality.ts'
 
@@ -24,6 +24,7 @@ export class Repeats {
 
   /** What one more outcome counts, 1 or less; a negative `weight` takes the last one back and counts what that one did. */
   share(model: string, subject: Subject, weight: number): number {
+    if (subject.topics.length === 0) return 1
     const tag = tagOf(model, subject)
     const place = tag % PLACES
     const known = this.#tags[place] === tag ? this.#counts[place]! : 0

@@ -1,5 +1,5 @@
 /**
- * Relay of POST /v1/chat/completions: the backend's bytes pass as they are.
+ * Relay of POST /v1/chat/completions: the backend's bytes pass as they are, unless its answer has to have another name.
  *
  * We always ask for a stream with usage (an engine notices a vanished client only while it streams, and usage teaches
  * the cache registry). Where the client asked for neither, the stream is folded into one body, or the usage chunk is
@@ -24,12 +24,18 @@ const EMPTY = Buffer.alloc(0)
 const BROKEN_OFF: ReadonlySet<string> = new Set(['abort', 'error'])
 const DONE = Buffer.from('data: [DONE]\n\n')
 
+/** What the client is to read instead of what the backend says of its answer. */
+export type AnswerNames = { readonly id: string; readonly model?: string }
+
 export class ChatRelay implements Relay {
   readonly #turn: ResolvedTurn
   readonly #sink: ClientSink
   readonly #headers: (pending: boolean) => Readonly<Record<string, string>>
   readonly #wantsUsage: boolean
   readonly #foundTokens: () => number
+  readonly #nameFor: (given: string | null) => AnswerNames
+  /** Null until the backend has named its answer. */
+  #names: AnswerNames | null = null
   #fold = new ChatCompletionFold()
   #reader = this.#newReader()
   #held: Buffer[] = []
@@ -42,14 +48,17 @@ export class ChatRelay implements Relay {
 
   /**
    * `headers`: of the answer, read once; `pending`: no backend has answered yet. `foundTokens`: what this backend
-   * had cached before it computed pieces of the prompt for this turn; Infinity where there were none.
+   * had cached before it computed pieces of the prompt for this turn; Infinity where there were none. `nameFor`: what the
+   * answer is called, asked once for each backend that begins one, with that backend's id of it.
    */
   constructor(
     turn: ResolvedTurn,
     sink: ClientSink,
     headers: (pending: boolean) => Readonly<Record<string, string>>,
-    foundTokens: () => number = () => Infinity,
+    foundTokens: () => number,
+    nameFor: (given: string | null) => AnswerNames,
   ) {
+    this.#nameFor = nameFor
     this.#foundTokens = foundTokens
     this.#turn = turn
     this.#sink = sink
@@ -60,6 +69,7 @@ export class ChatRelay implements Relay {
 
   begin(_backend: Backend, served: ServedModel, _protocol: Protocol): BackendRequest {
     this.#fold = new ChatCompletionFold()
+    this.#names = null
     this.#reader = this.#newReader()
     this.#held = []
     this.#carry = EMPTY
@@ -98,7 +108,8 @@ export class ChatRelay implements Relay {
     if (!isObject(parsed)) return this.broken('the backend answered 200 with a body that is not an object')
     this.#fold.accept(parsed)
     if (this.#fold.error !== null) return this.#fail(this.#fold.error)
-    if (this.#turn.stream) this.#held.push(...asStream(parsed, this.#wantsUsage))
+    this.#names = this.#nameFor(this.#fold.id)
+    if (this.#turn.stream) this.#held.push(...asStream({ ...parsed, ...this.#renaming }, this.#wantsUsage))
     this.#finish()
   }
 
@@ -119,11 +130,14 @@ export class ChatRelay implements Relay {
       return this.#fail({ status: null, message: error instanceof Error ? error.message : 'unreadable stream' })
     }
     if (this.#fold.error !== null && !this.visible) return this.#fail(this.#fold.error)
+    if (this.#names === null && !this.#fold.isEmpty) this.#names = this.#nameFor(this.#fold.id)
     if (!this.#turn.stream) {
       if (this.#done) this.#finish()
       return
     }
     if (this.#done) events = withoutDone(events)
+    const renaming = this.#renaming
+    if (renaming !== null) events = renamed(events, renaming)
     const found = this.#foundTokens()
     if ((!this.#wantsUsage || found < Infinity) && events.indexOf(USAGE) !== -1) {
       this.#held.push(withUsage(events, this.#wantsUsage ? (usage) => cachedAtMost(usage, found) : null))
@@ -184,9 +198,9 @@ export class ChatRelay implements Relay {
     return []
   }
 
-  /** The backend's id of the answer: the name under which its receipt is found. */
+  /** The name under which the answer's receipt is found: the backend's id as a rule. Null: nothing was answered. */
   get answerId(): string | null {
-    return this.#fold.id
+    return this.#names?.id ?? null
   }
 
   /** True once a status line has left, so that errors can only be told as events. */
@@ -230,7 +244,7 @@ export class ChatRelay implements Relay {
       this.#held = []
       return
     }
-    const completion = this.#fold.completion()
+    const completion: JsonObject = { ...this.#fold.completion(), ...this.#renaming }
     const { usage } = completion
     const body = JSON.stringify(
       isObject(usage) ? { ...completion, usage: cachedAtMost(usage, this.#foundTokens()) } : completion,
@@ -257,6 +271,14 @@ export class ChatRelay implements Relay {
     if (reason === 'length') this.#end = { status: 'incomplete', trouble: null, cut: 'max_output_tokens' }
     else if (reason === 'content_filter') this.#end = { status: 'incomplete', trouble: null, cut: reason }
     else this.#end = { status: 'completed', trouble: null }
+  }
+
+  /** Null as a rule: the answer is called what its backend calls it. */
+  get #renaming(): AnswerNames | null {
+    const names = this.#names
+    if (names === null) return null
+    const { id, model } = this.#fold
+    return names.id === id && (names.model ?? model) === model ? null : names
   }
 
   #newReader(): SseReader {
@@ -299,6 +321,25 @@ function lastEventEnd(bytes: Buffer): number {
 function withoutDone(events: Buffer): Buffer {
   const at = Math.max(events.lastIndexOf('data: [DONE]'), events.lastIndexOf('data:[DONE]'))
   return at === -1 ? events : events.subarray(0, at)
+}
+
+/** The same events under other names; what holds no answer (comments, errors) as it is. */
+function renamed(events: Buffer, names: AnswerNames): Buffer {
+  let told = ''
+  for (const block of events.toString('utf8').split(/\r?\n\r?\n/)) {
+    if (block === '') continue
+    // some servers name their events: other lines stay as they are
+    const lines = block.split(/\r?\n/)
+    const at = lines.findIndex((line) => line.startsWith('data:'))
+    try {
+      const chunk: unknown = at === -1 ? null : JSON.parse(lines[at]!.slice(5))
+      if (isObject(chunk) && Array.isArray(chunk['choices'])) lines[at] = `data: ${JSON.stringify({ ...chunk, ...names })}`
+    } catch {
+      // no JSON, or in several lines: the fold has judged it
+    }
+    told += `${lines.join('\n')}\n\n`
+  }
+  return Buffer.from(told)
 }
 
 /**

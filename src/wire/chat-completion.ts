@@ -41,8 +41,17 @@ export class ChatCompletionFold {
 
   /** The backend's id of the answer. */
   get id(): string | null {
-    const { id } = this.#whole ?? this.#fields
-    return typeof id === 'string' ? id : null
+    return this.#text('id')
+  }
+
+  /** What the backend calls the model that answers. */
+  get model(): string | null {
+    return this.#text('model')
+  }
+
+  /** Nothing was read that could name the answer. */
+  get isEmpty(): boolean {
+    return this.#whole === null && this.#choices.size === 0 && (this.id ?? '') === ''
   }
 
   /** Text, reasoning, a tool call or a finish was seen. */
@@ -112,6 +121,11 @@ export class ChatCompletionFold {
   items(): ConversationItem[] {
     const choice = this.#choices.get(0)
     return choice === undefined ? [] : [...itemsOfMessages([messageOf(choice)])]
+  }
+
+  #text(name: 'id' | 'model'): string | null {
+    const value = (this.#whole ?? this.#fields)[name]
+    return typeof value === 'string' ? value : null
   }
 
   #fold(chunk: JsonObject): void {

@@ -82,6 +82,15 @@ test('check: a valid file exits with 0, one with mistakes with 1 and all of them
   assert.equal((await runProgram(['check', join(folder, 'none.yaml')])).code, 1)
 })
 
+test('check: topics that nobody knows are mistakes too, as they would refuse the start', async () => {
+  const wrong = file('topics.yaml', 'models: { coder: { specialises_in: { codng: 0.9 } } }\nbackends: [{ url: "http://h:1", specialises_in: { maths: 0.8 } }]\n')
+  const { code, error } = await runProgram(['check', wrong])
+  assert.equal(code, 1)
+  assert.match(error, /models\.coder\.specialises_in\.codng: is no topic; did you mean 'coding'\?/)
+  assert.match(error, /backends\[0\]\.specialises_in\.maths: is no topic; did you mean 'math'\?/)
+  assert.match(error, /: 2 problems\n$/)
+})
+
 test('serve: configuration errors exit with 2 before anything is opened', async () => {
   const { code, error } = await runProgram(['serve', '--listen', '0.0.0.0:0', '--store', 'memory', '--log-level', 'loud'])
   assert.equal(code, 2)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { loadConfig, type ConfigError } from '../../src/config.ts'
 
-const read = (rules: object) => loadConfig({ text: JSON.stringify(rules), env: {} }).askingRules
+const read = (rules: object) => loadConfig({ text: JSON.stringify({ model_groups: { auto: ['a', 'b'], m: ['a', 'b'] }, ...rules }), env: {} }).askingRules
 const problems = (rules: object): string[] => {
   try {
     read(rules)
@@ -35,4 +35,9 @@ test('rules that cannot work are refused with their place and a reason', () => {
     'cascades[0].confidence: expected a number from 0 to 1', 'cascades[0].samples: expected a whole number from 1 to 5',
   ])
   assert.equal(problems({ ensembles: ['vote'], cascades: {} }).length, 2)
+  assert.deepEqual(problems({ ensembles: [{ model: 'alone', merge: 'vote' }] }), ["ensembles[0].models: missing: 'alone' is no group, so the models to ask have to be named"])
+})
+
+test('a group without a name is refused', () => {
+  assert.deepEqual(problems({ model_groups: { '': ['a'] } }).length, 1)
 })

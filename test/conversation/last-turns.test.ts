@@ -49,6 +49,27 @@ describe('LastTurns', () => {
     assert.equal(changeTo({ items: [says('user', 'A summary of it all. '), next] }), 'history')
   })
 
+  it('tells the model of a conversation that goes on, and none for questions that only begin alike', () => {
+    const turns = new LastTurns(10)
+    const examples = [says('user', 'What is three and four? '), says('assistant', 'Seven. ')]
+    const answered = (items: readonly ConversationItem[], model: string): void => {
+      const turn = turnOf({ items, model })
+      turns.remember(turn, turn.chain.extend(canonicalItem(answer)), false)
+    }
+    const modelOf = (...items: ConversationItem[]): string | null => turns.modelOf(turnOf({ items }))
+    answered([...examples, question], 'coder')
+    assert.equal(modelOf(...examples, question), null, 'the same question again')
+    assert.equal(modelOf(...examples, next), null, 'another question behind the same examples')
+    answered([...examples, next], 'general')
+    assert.equal(modelOf(...examples, question), null)
+    assert.equal(modelOf(...examples, next, answer, question), 'general')
+    answered([...examples, next, answer, question], 'math')
+    assert.equal(modelOf(...examples, next, answer, says('user', 'Asked anew. ')), 'math', 'a turn that is asked in other words')
+    const call = { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' }
+    assert.equal(modelOf(...examples, next, call, { type: 'function_call_output', call_id: 'c', output: '1' }), 'math', 'a tool has answered')
+    assert.equal(modelOf(...examples, next), null, 'from its start again')
+  })
+
   it('knows nothing of a session it has not seen, and lets the oldest go', () => {
     const turns = new LastTurns(2)
     for (const id of ['a', 'b', 'c']) {

@@ -295,7 +295,9 @@ test('a synthesis is streamed while it is written', LIMIT, async (t) => {
   }
   const chunks = await gateway.events('/v1/chat/completions', chat({ merge: 'synthesis', writer: 'w' }, { stream: true }))
   for (let event = await chunks.next(); ; event = await chunks.next()) {
-    if (event!.comment === null && JSON.stringify(event!.data).includes('Both')) break
+    if (event!.comment !== null || !JSON.stringify(event!.data).includes('Both')) continue
+    assert.equal((event!.data as JsonObject)['model'], 'w', 'a live chunk names the model that writes, whatever its backend calls it')
+    break
   }
   chatGate.open()
   const rest = (await chunks.rest()).filter(({ comment }) => comment === null)

@@ -41,6 +41,33 @@ test('a Chat client gets the same, and a stream names the model from its first e
   assert.equal(responseOf(await stream.until('response.completed'))['model'], created['model'])
 })
 
+test('a Chat answer of a group says which model it is of, whatever its backend calls that model', { timeout: 30_000 }, async (t) => {
+  const { json, events } = await harness(t, grouped()) // the upstreams say "served"
+  const chat = { model: 'auto', messages: [{ role: 'user', content: LONG }] }
+  const whole = await json('/v1/chat/completions', chat)
+  assert.equal(whole.body['model'], whole.headers.get('x-homing-model'))
+  const stream = await events('/v1/chat/completions', { ...chat, stream: true })
+  const told = (await stream.rest()).flatMap(({ data }) => (typeof data === 'string' ? [] : [data['model']]))
+  assert.deepEqual([...new Set(told)], [stream.response.headers.get('x-homing-model')])
+  const named = await json('/v1/chat/completions', { ...chat, model: 'math' })
+  assert.equal(named.body['model'], 'served', 'bytes pass where the client named the model')
+})
+
+test('questions behind the same examples are no conversation: each is a choice of its own', { timeout: 30_000 }, async (t) => {
+  const { json } = await harness(t, grouped())
+  const examples = [
+    { role: 'system', content: LONG }, { role: 'user', content: 'What is three and four?' }, { role: 'assistant', content: 'Seven.' },
+  ]
+  const models = new Set<string | null>()
+  for (let turn = 0; turn < 40; turn++) {
+    const { headers, body } = await json('/v1/chat/completions', { model: 'auto', messages: [...examples, { role: 'user', content: `Number ${turn}?` }] })
+    models.add(headers.get('x-homing-model'))
+    const receipt = (await json(`/homing/v1/responses/${String(body['id'])}/decision`)).body
+    assert.equal((receipt['group'] as JsonObject)['incumbent'], null)
+  }
+  assert.equal(models.size, MODELS.length)
+})
+
 test('a model that is named is always honoured', { timeout: 30_000 }, async (t) => {
   const { json } = await harness(t, grouped())
   for (let turn = 0; turn < 8; turn++) {

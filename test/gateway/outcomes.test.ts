@@ -8,7 +8,7 @@ import { evaluate } from '../../src/cli/evaluate.ts'
 import { run } from '../../src/cli/run.ts'
 import { program } from '../cli/program.ts'
 import { client, errorOf, eventually, harness, type Harness } from './support/gateway.ts'
-import { chunk, DONE, Gate, says, ScriptedUpstream, send, sseHead, usageChunk } from './support/scripted-upstream.ts'
+import { chunk, DONE, Gate, refuses, says, ScriptedUpstream, send, sseHead, usageChunk } from './support/scripted-upstream.ts'
 
 const LIMIT = { timeout: 60_000 }
 const QUESTION = 'Why does my Python function raise a TypeError?'
@@ -23,6 +23,9 @@ const counted = async (url: string, labels: string): Promise<number> => {
   const page = await (await fetch(`${url}/metrics`)).text()
   return Number(new RegExp(`^homing_outcomes_total\\{${labels}\\} (\\d+)$`, 'm').exec(page)?.[1] ?? 0)
 }
+
+/** Of a log that may be written to just now. */
+const wholeLines = (folder: string): string[] => readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').slice(0, -1))
 
 test('an answer of either API is graded by its id, once for each source, and the last word of a source counts', LIMIT, async (t) => {
   const gateway = await harness(t)
@@ -181,6 +184,20 @@ test('one answer takes grades of eight sources and no more, so nobody gives it m
   assert.equal((await gateway.json(OUTCOMES, { response_id: id, score: 0, source: 's3' })).body['result'], 'corrected')
 })
 
+test('whoever changes his mind without end is told so, also after a restart, and fills nothing', LIMIT, async (t) => {
+  const { start } = await served(t)
+  const first = await start()
+  const id = await chat(first.api)
+  const list = Array.from({ length: 100 }, (_, n) => ({ response_id: id, score: n % 2 }))
+  const told = ((await first.api.json(OUTCOMES, list)).body['data'] as JsonObject[]).map(({ result }) => result)
+  assert.equal(told.indexOf('too_many_corrections'), 64)
+  assert.deepEqual([...new Set(told.slice(64))], ['too_many_corrections', 'duplicate'], 'the last score stands')
+  await first.kill('SIGTERM')
+  const second = await start()
+  assert.equal((await second.api.json(OUTCOMES, { response_id: id, score: 0.5 })).status, 409)
+  await second.kill('SIGTERM')
+})
+
 test('a deleted answer can no longer be graded', LIMIT, async (t) => {
   const gateway = await harness(t)
   const id = await respond(gateway)
@@ -229,15 +246,37 @@ test('a group learns from outcomes, and its log of choices can be evaluated', LI
     })
     return code === 0 ? (JSON.parse(out) as JsonObject) : {}
   }
-  await eventually(async () => (await evaluated())['outcomes'] === graded)
+  // lines are written some milliseconds after the answers, and the last turn has no outcome
+  await eventually(async () => {
+    const { outcomes, choices } = await evaluated()
+    return outcomes === graded && choices === 60
+  })
   const { choices, kept, groups } = await evaluated()
   const [auto] = groups as { group: string; choices: number; policies: { name: string; doublyRobust: { value: number } }[] }[]
   assert.deepEqual([choices, kept, auto!.group, auto!.choices], [60, 0, 'auto', graded])
   const value = Object.fromEntries(auto!.policies.map((policy) => [policy.name, policy.doublyRobust.value]))
   assert.ok(value['always coder']! > value['always general']! + 0.3, JSON.stringify(value))
   assert.ok(value['always coder']! >= value['what was done']! - 0.05, JSON.stringify(value))
+  const page = await (await fetch(`${gateway.url}/metrics`)).text()
+  assert.ok(page.includes(`homing_lessons_total{result="learned"} ${graded}\n`), 'each grade is one lesson')
+  assert.ok(page.includes('homing_state_size{what="expertise_tenants"} 1\n'))
   const lines = readdirSync(log).map((name) => readFileSync(join(log, name), 'utf8')).join('')
   assert.ok(!lines.includes('Python') && !lines.includes('None'), 'no text is logged')
+})
+
+test('an answer that fell to another model because the chosen one failed is logged as no draw', LIMIT, async (t) => {
+  const log = mkdtempSync(join(tmpdir(), 'homing-choices-'))
+  t.after(() => rmSync(log, { recursive: true }))
+  const gateway = await harness(t, { models: ['coder', 'general'], config: { model_groups: { auto: ['coder', 'general'] }, learning: { log } } })
+  gateway.next(refuses(500, { error: { message: 'out of order' } }))
+  for (let n = 0; n < 2; n++) await gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: QUESTION }] })
+  type Line = { model: string; drawn: boolean; considered: { model: string; propensity: number }[] }
+  const lines = (): Line[] => wholeLines(log).map((line) => JSON.parse(line) as Line)
+  await eventually(() => readdirSync(log).length > 0 && lines().length === 2)
+  const [failedOver, other] = lines()
+  assert.equal(failedOver!.drawn, false)
+  assert.equal(failedOver!.considered.find(({ model }) => model === failedOver!.model)!.propensity, 1)
+  assert.equal(other!.drawn, true)
 })
 
 test('logged propensities are the frequencies with which models are chosen', LIMIT, async (t) => {
@@ -250,7 +289,7 @@ test('logged propensities are the frequencies with which models are chosen', LIM
     await Promise.all([0, 1, 2, 3].map((n) => gateway.json('/v1/chat/completions', { model: 'auto', messages: [{ role: 'user', content: `${batch + n}: ${QUESTION}` }] })))
   }
   type Line = { model: string; drawn: boolean; considered: { model: string; propensity: number }[] }
-  const lines = (): Line[] => readdirSync(log).flatMap((name) => readFileSync(join(log, name), 'utf8').trimEnd().split('\n')).map((line) => JSON.parse(line) as Line)
+  const lines = (): Line[] => wholeLines(log).map((line) => JSON.parse(line) as Line)
   await eventually(() => readdirSync(log).length > 0 && lines().length === turns)
   for (const name of ['coder', 'general', 'third']) {
     const chosen = lines().filter(({ model }) => model === name).length
@@ -271,7 +310,7 @@ async function served(t: TestContext): Promise<{ start(): Promise<{ api: ReturnT
     response.end(chunk({ content: 'Because.' }, null, id) + chunk({}, 'stop', id) + usageChunk(40, 8, 2, id) + DONE)
   } })
   const file = join(folder, 'homing.yaml')
-  writeFileSync(file, JSON.stringify({ listen: '127.0.0.1:0', store: { path: join(folder, 'data') }, log: { level: 'error' }, backends: [{ url: upstream.url }] }))
+  writeFileSync(file, JSON.stringify({ listen: '127.0.0.1:0', store: { path: join(folder, 'data') }, log: { level: 'error' }, backends: [{ url: upstream.url }], model_groups: { auto: ['m', 'n'] } }))
   const children = new Set<ReturnType<typeof program>>()
   t.after(async () => {
     for (const { child } of children) child.kill('SIGKILL')
@@ -319,4 +358,33 @@ test('after a restart, and after a kill, answers of before are graded, and what 
   assert.equal((await third.api.json(OUTCOMES, { response_id: stored, score: 1 })).body['result'], 'accepted')
   assert.ok(!readdirSync(join(folder, 'data', 'answers')).some((name) => readFileSync(join(folder, 'data', 'answers', name)).includes('Python')), 'no text is kept')
   await third.kill('SIGTERM')
+})
+
+test('an outcome that was acknowledged is known after a kill that comes right after it', LIMIT, async (t) => {
+  const { start } = await served(t)
+  const first = await start()
+  const id = await chat(first.api)
+  assert.equal((await first.api.json(OUTCOMES, { response_id: id, score: 1 })).body['result'], 'accepted')
+  await first.kill('SIGKILL')
+  const second = await start()
+  assert.equal((await second.api.json(OUTCOMES, { response_id: id, score: 1 })).body['result'], 'duplicate')
+  await second.kill('SIGTERM')
+})
+
+test("an operator's word about a model outlives a kill that comes right after it, and what was forgotten stays forgotten", LIMIT, async (t) => {
+  const { start } = await served(t)
+  const first = await start()
+  const write = async (api: ReturnType<typeof client>, method: string, more: string, body?: JsonObject): Promise<number> =>
+    (await fetch(`${api.url}/homing/v1/expertise${more}`, { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })).status
+  const rows = async (api: ReturnType<typeof client>): Promise<JsonObject[]> => (await api.json('/homing/v1/expertise')).body['data'] as JsonObject[]
+  assert.equal((await first.api.json(OUTCOMES, { response_id: await chat(first.api), score: 1 })).body['result'], 'accepted')
+  assert.equal(await write(first.api, 'DELETE', '?model=m'), 200)
+  assert.equal(await write(first.api, 'PUT', '', { model: 'n', topic: 'math', mean: 0.25, observations: 40 }), 200)
+  await first.kill('SIGKILL')
+  const second = await start()
+  const believed = await rows(second.api)
+  const cell = (model: string, topic: string | null): JsonObject | undefined => believed.find((row) => row['model'] === model && row['topic'] === topic)
+  assert.deepEqual((cell('n', 'math')?.['edited'] as JsonObject | undefined)?.['mean'], 0.25)
+  assert.equal(cell('m', null)?.['observations'] ?? 0, 0)
+  await second.kill('SIGTERM')
 })

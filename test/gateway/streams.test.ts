@@ -203,11 +203,53 @@ test('the receipt of an answer is there before its last byte', LIMIT, async (t) 
   assert.equal(chatReceipt.body['endpoint'], 'chat')
 })
 
-test('a receipt under an id that a backend uses twice is the newest', LIMIT, async (t) => {
+test('a Chat answer has an id of its own, also where a backend uses one twice or gives none', LIMIT, async (t) => {
+  const same = says('Hi', 'chatcmpl-same')
+  const nameless: Script = (response) => {
+    sseHead(response)
+    response.end(`event: message\n${chunk({ content: 'Hi' })}: ping\n\n${chunk({}, 'stop').replaceAll('\n', '\r\n')}${usageChunk()}`.replaceAll('"id":"chatcmpl-1",', '') + DONE)
+  }
+  const whole: Script = (response) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ object: 'chat.completion', model: 'served', choices: [{ index: 0, message: { role: 'assistant', content: 'Hi' }, finish_reason: 'stop' }] }))
+  }
+  const gateway = await harness(t)
+  gateway.next(same, same, same, nameless, nameless, whole, whole)
+  const ids: string[] = []
+  for (let at = 0; at < 7; at++) {
+    const headers = { 'x-request-id': `request-${at}` }
+    if (at % 2 === 0) {
+      ids.push(String((await gateway.json('/v1/chat/completions', { ...chat, stream: false }, headers)).body['id']))
+    } else {
+      const stream = await gateway.events('/v1/chat/completions', chat, headers)
+      const told = (await stream.rest()).flatMap(({ data }) => (typeof data === 'string' ? [] : [data]))
+      assert.equal(new Set(told.map(({ id }) => id)).size, 1, 'all events name the same answer')
+      assert.equal(told.flatMap(({ choices }) => choices as JsonObject[]).map(({ delta }) => (delta as JsonObject)['content'] ?? '').join(''), 'Hi')
+      ids.push(String(told[0]!['id']))
+    }
+    const receipt = await gateway.json(`/homing/v1/responses/${ids[at]!}/decision`)
+    assert.equal(receipt.body['request_id'], `request-${at}`)
+  }
+  assert.equal(ids[0], 'chatcmpl-same')
+  assert.ok(ids.slice(1).every((id) => /^chatcmpl-[0-9a-f]{48}$/.test(id)), ids.join())
+  assert.equal(new Set(ids).size, 7)
+})
+
+test('answers that run at the same time under one id of the backend are two answers', LIMIT, async (t) => {
   const gateway = await harness(t, { usual: says('Hi', 'chatcmpl-same') })
-  await gateway.json('/v1/chat/completions', { ...chat, stream: false }, { 'x-request-id': 'first' })
-  await gateway.json('/v1/chat/completions', { ...chat, stream: false }, { 'x-request-id': 'second' })
-  assert.equal((await gateway.json('/homing/v1/responses/chatcmpl-same/decision')).body['request_id'], 'second')
+  const gate = new Gate()
+  gateway.next(async (response) => {
+    sseHead(response)
+    await send(response, chunk({ content: 'Slow' }, null, 'chatcmpl-same'))
+    await gate.opened
+    response.end(chunk({}, 'stop', 'chatcmpl-same') + DONE)
+  })
+  const slow = await gateway.events('/v1/chat/completions', chat)
+  await slow.next()
+  const quick = await gateway.json('/v1/chat/completions', { ...chat, stream: false })
+  assert.notEqual(quick.body['id'], 'chatcmpl-same')
+  gate.open()
+  assert.ok((await slow.rest()).every(({ data }) => typeof data === 'string' || data['id'] === 'chatcmpl-same'))
 })
 
 test('Chat clients get usage when they ask for it, and no usage chunk when they do not', LIMIT, async (t) => {

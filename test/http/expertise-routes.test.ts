@@ -41,7 +41,7 @@ function expertiseThatKeeps(): EditableExpertise {
 
 async function served(t: TestContext, shared = false): Promise<string> {
   const router = new Router<Handler>()
-  expertiseRoutes(router, { expertise: expertiseThatKeeps(), tenants: ['acme', 'zeta'], shared, models: ['coder', 'general'], topics: ['coding', 'math'] })
+  expertiseRoutes(router, { expertise: expertiseThatKeeps(), tenants: ['acme', 'zeta'], shared, models: ['coder', 'general'], topics: ['coding', 'math'], written: async () => {} })
   const server = createDoor({
     router,
     tenants: new Tenants({ tenants: [{ id: 'acme', keys: ['a'] }], adminKeys: ['op'], loopback: true }),

@@ -26,6 +26,13 @@ test('what is taken back counts what it counted, and leaves no trace', () => {
   assert.equal(repeats.share('a', subject(0.5), 1), 1)
 })
 
+test('turns that nobody read are not taken for one question', () => {
+  const repeats = new Repeats()
+  const unread: Subject = { topics: [], intent: ['unknown', 0], inScope: 0, complexity: 0.5 }
+  for (let n = 0; n < 3; n++) assert.equal(repeats.share('a', unread, 1), 1)
+  assert.equal(repeats.share('a', unread, -1), 1)
+})
+
 test('one question asked a hundred times is believed less than a hundred questions asked once', () => {
   const learner = (): Expertise => new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random: () => 0.5, wallMs: () => 0 })
   const [one, many] = [learner(), learner()]

@@ -29,7 +29,7 @@ export type AnswerBookOptions = {
   readonly unreadable: (error: unknown) => void
 }
 
-type Place = { readonly segment: Segment; readonly offset: number; grades: Grade[] | null; fresh: Fresh | null }
+type Place = { readonly segment: Segment; readonly offset: number; grades: Grade[] | null; timesGraded: number; fresh: Fresh | null }
 /** What is too long, and says too much, to be kept for all. */
 type Fresh = Pick<Subject, 'embedding' | 'shape'>
 
@@ -40,6 +40,8 @@ const FRESH_ANSWERS = 2000
 const MOST_SEGMENTS = 4096
 /** So many different sources may grade one answer. */
 export const MOST_SOURCES = 8
+/** Each takes a record, here and in the log of choices: whoever changes his mind without end would push out what others said. */
+export const MOST_GRADES = 64
 
 export class AnswerBook {
   readonly #options: AnswerBookOptions
@@ -91,7 +93,7 @@ export class AnswerBook {
     const from = segment.length
     const offset = segment.addAnswer(answer)
     this.#write(segment, from)
-    const place: Place = { segment, offset, grades: null, fresh: null }
+    const place: Place = { segment, offset, grades: null, timesGraded: 0, fresh: null }
     this.#keep(keyOf(answer.tenant, answer.id), place)
     const { embedding, shape } = answer.subject
     if (embedding !== undefined) this.#refresh(place, { embedding, ...(shape === undefined ? {} : { shape }) })
@@ -105,9 +107,18 @@ export class AnswerBook {
     return answer.atMs < this.#options.wallMs() - this.#options.maxAgeMs ? null : answer
   }
 
+  has(tenant: string, id: string): boolean {
+    return this.#places.has(keyOf(tenant, id))
+  }
+
   /** What was said of an answer that is in the book, the last word of each source. */
   gradesOf(tenant: string, id: string): readonly Grade[] {
     return this.#places.get(keyOf(tenant, id))?.grades ?? []
+  }
+
+  /** Corrections included. */
+  timesGraded(tenant: string, id: string): number {
+    return this.#places.get(keyOf(tenant, id))?.timesGraded ?? 0
   }
 
   /** Replaces what the same source said before. Does nothing for an answer that is not in the book. */
@@ -144,7 +155,7 @@ export class AnswerBook {
 
   #replay(segment: Segment, found: Found): void {
     const key = keyOf(found.tenant, found.id)
-    if (found.kind === 'answer') this.#keep(key, { segment, offset: found.offset, grades: null, fresh: null })
+    if (found.kind === 'answer') this.#keep(key, { segment, offset: found.offset, grades: null, timesGraded: 0, fresh: null })
     else if (found.kind === 'forgotten') this.#places.delete(key)
     else {
       const place = this.#places.get(key)
@@ -212,6 +223,7 @@ function answerAt({ segment, offset, fresh }: Place): AnsweredTurn {
 }
 
 function setGrade(place: Place, grade: Grade): void {
+  place.timesGraded++
   const others = place.grades?.filter(({ source }) => source !== grade.source) ?? []
   const previous = place.grades?.find(({ source }) => source === grade.source)
   place.grades = [...others, previous === undefined ? grade : { ...grade, previous: shortened(previous, PREVIOUS_GRADES) }]

@@ -9,7 +9,7 @@
  */
 import type { AnsweredTurn } from '../../model/choice.ts'
 import type { Lesson } from '../../model/quality.ts'
-import { MOST_SOURCES, type AnswerBook } from './answer-book.ts'
+import { MOST_GRADES, MOST_SOURCES, type AnswerBook } from './answer-book.ts'
 
 export interface Learner {
   observe(lesson: Lesson): void
@@ -31,12 +31,12 @@ export type LoggedGrade = { readonly source: string; readonly score: number; rea
 export type Said = { readonly id: string; readonly score: number; readonly source: string }
 export type Verdict =
   | { readonly result: 'accepted' | 'corrected' | 'duplicate'; readonly model: string }
-  | { readonly result: 'unknown' | 'too_many_sources' }
+  | { readonly result: 'unknown' | 'too_many_sources' | 'too_many_corrections' }
 
 /** Sources are the clients' words; metrics know these. */
 const SOURCE_CLASSES = ['user', 'grader', 'other'] as const
 export type SourceClass = (typeof SOURCE_CLASSES)[number]
-const RESULTS = ['accepted', 'corrected', 'duplicate', 'unknown', 'too_many_sources', 'rate_limited'] as const
+const RESULTS = ['accepted', 'corrected', 'duplicate', 'unknown', 'too_many_sources', 'too_many_corrections', 'rate_limited'] as const
 export type OutcomeResult = (typeof RESULTS)[number]
 
 export class Outcomes {
@@ -83,6 +83,7 @@ export class Outcomes {
     const { model } = answer
     if (before?.score === score) return { result: 'duplicate', model }
     if (before === undefined && grades.length >= MOST_SOURCES) return { result: 'too_many_sources' }
+    if (book.timesGraded(tenant, id) >= MOST_GRADES) return { result: 'too_many_corrections' }
     const grade = { source, score, atMs: this.#ports.wallMs() }
     book.grade(tenant, id, grade)
     if (before !== undefined) this.#teach(answer, before.score, -1)
