@@ -53,8 +53,10 @@ export function buildRoutes(parts: RouteParts): Router<Handler> {
   const { lineages, resolvePorts } = parts.conversations
   const router = new Router<Handler>()
   turnRoutes(router, { serve: (turn, sink) => serveTurn(turn, sink, stages), limits })
+  const groupNames = new Set(groups.map(({ name }) => name))
   passthroughRoutes(router, {
     maxDepth: limits.maxDepth,
+    isGroup: (model) => groupNames.has(model),
     forward: (endpoint, model, body, call) =>
       forward({ endpoint, model, body, tenant: call.caller.tenant, requestId: call.requestId }, call.sink, {
         rank: (request) => scheduler.rank(request),

@@ -13,6 +13,8 @@ export type PassthroughRoutePorts = {
     call: Call,
   ) => Promise<void>
   readonly maxDepth: number
+  /** A name that stands for several models. */
+  readonly isGroup: (model: string) => boolean
 }
 
 export function passthroughRoutes(router: Router<Handler>, ports: PassthroughRoutePorts): void {
@@ -29,9 +31,12 @@ export function passthroughRoutes(router: Router<Handler>, ports: PassthroughRou
         if (body['model'] === undefined) throw new HomingError('missing_required_parameter', { param: 'model' })
         if (typeof body['model'] !== 'string')
           throw new HomingError('invalid_type', { param: 'model', expected: 'a string', got: typeof body['model'] })
+        const { model } = body as { readonly model: string }
+        if (ports.isGroup(model))
+          throw new HomingError('invalid_value', { param: 'model', why: `'${model.slice(0, 200)}' is a group; ${endpoint} take a model` })
         if ((body['homing'] ?? null) !== null)
           throw new HomingError('unsupported_parameter', { param: 'homing', why: 'only responses and chat completions can be asked of several models' })
-        await ports.forward(endpoint, body['model'], body, call)
+        await ports.forward(endpoint, model, body, call)
       },
     })
   }

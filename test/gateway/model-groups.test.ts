@@ -130,6 +130,15 @@ test('a model that nobody serves now is passed over; a group without any is not 
   assert.equal(errorOf(refused.body)['code'], 'model_not_found')
 })
 
+test('completions and embeddings take a model and say so where a group is named', { timeout: 30_000 }, async (t) => {
+  const { json } = await harness(t, grouped())
+  for (const [path, body] of [['/v1/completions', { prompt: 'a' }], ['/v1/embeddings', { input: 'a' }]] as const) {
+    const refused = await json(path, { model: 'auto', ...body })
+    assert.equal(refused.status, 400)
+    assert.match(String(errorOf(refused.body)['message']), /'auto' is a group/)
+  }
+})
+
 test('/v1/models lists groups beside models', { timeout: 30_000 }, async (t) => {
   const { json } = await harness(t, grouped())
   const { body } = await json('/v1/models')
