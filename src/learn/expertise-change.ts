@@ -5,7 +5,7 @@
  *   down <- max(0, down - z - slack)      up <- max(0, up + z - slack)      alarm beyond `THRESHOLD`
  *
  * Slack is half the shift that should be found: 15 points are about 0.33 deviations of one outcome. Siegmund's approximations
- * for these numbers: a false alarm in about 70,000 outcomes for each direction, a drop of 15 points found after about 140 outcomes of the model.
+ * for these numbers: a false alarm in about 2,000,000 outcomes for each direction, a drop of 15 points found after about 200 outcomes of the model.
  */
 export class ChangeTest {
   #down = 0
@@ -43,4 +43,5 @@ function track(run: Run, ended: boolean, residual: number, weight: number): void
 }
 
 const SLACK = 0.165
-const THRESHOLD = 24
+/** At 24 one course of 8,000 outcomes in five had a false alarm, each of which costs points for hundreds of outcomes. */
+const THRESHOLD = 34
