@@ -9,7 +9,7 @@
  * sent only when it is known to stand, so it is streamed in one piece; the last model's answer is streamed as it comes.
  */
 import { checkOffered, outputBound, wantsJson } from './asked-models.ts'
-import type { EscalationStep } from './asking-stages.ts'
+import type { Step as EscalationStep } from './learn/escalations.ts'
 import { Member, type MemberAnswer, type MemberParts } from './member-run.ts'
 import { memberTurn, wantsLogprobs } from './member-turn.ts'
 import { memberNote, MergedAnswer } from './merged-answer.ts'

@@ -1,6 +1,7 @@
 /** What it takes to ask several models beside the stages of a turn; `compose/asking.ts` hands in the real ones. */
 import type { After } from './fleet/timers.ts'
-import type { Asking, EscalationReason, Merge } from './model/asking.ts'
+import type { Step as EscalationStep } from './learn/escalations.ts'
+import type { Asking, Merge } from './model/asking.ts'
 import type { ConversationItem, StoredItem } from './model/item.ts'
 import type { Outcome } from './model/outcome.ts'
 import type { Receipt } from './model/receipt.ts'
@@ -54,12 +55,3 @@ export interface EscalationPort {
   escalated(step: EscalationStep, changed: boolean, seconds: number): void
 }
 
-export type EscalationStep = {
-  readonly from: string
-  readonly to: string
-  readonly topic: string
-  readonly why: EscalationReason | null
-  readonly confidence: number | null
-  /** What a whole point of quality is worth. */
-  readonly secondsPerQuality: number
-}
