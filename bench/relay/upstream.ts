@@ -1,8 +1,8 @@
-/** A backend that costs next to nothing: streams EVENTS single-token chat chunks, each in a write of its own. */
+/** A backend that costs next to nothing: streams EVENTS single-token chat chunks, each in a write of its own, under an id of its own. */
 import { createServer } from 'node:http'
 
 const events = (n: number): Buffer[] => {
-  const head = '"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1795522119,"model":"bench"'
+  const head = '"id":"chatcmpl-00000000","object":"chat.completion.chunk","created":1795522119,"model":"bench"'
   const chunks = [`{${head},"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}`]
   for (let i = 0; i < n; i++) chunks.push(`{${head},"choices":[{"index":0,"delta":{"content":" tok${i % 10}"},"finish_reason":null}]}`)
   chunks.push(`{${head},"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`)
@@ -10,6 +10,8 @@ const events = (n: number): Buffer[] => {
   return [...chunks.map((chunk) => Buffer.from(`data: ${chunk}\n\n`)), Buffer.from('data: [DONE]\n\n')]
 }
 const byCount = new Map<number, Buffer[]>()
+const ID_AT = 'data: {"id":"chatcmpl-'.length
+let answers = 0
 
 const server = createServer((request, response) => {
   if (request.url === '/v1/models') {
@@ -34,9 +36,12 @@ const server = createServer((request, response) => {
     if (list === undefined) byCount.set(wanted, (list = events(wanted)))
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     let at = 0
+    const id = String(++answers % 100_000_000).padStart(8, '0')
     const next = (): void => {
       if (at === list.length) return void response.end()
-      response.write(list[at++]!)
+      const event = Buffer.from(list[at++]!)
+      if (at < list.length) event.write(id, ID_AT, 'latin1') // all but [DONE]
+      response.write(event)
       setImmediate(next)
     }
     next()
