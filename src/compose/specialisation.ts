@@ -8,6 +8,7 @@ import type { DeclaredExpertise, ModelGroupConfig } from '../config/model-groups
 import { ConfigError, type ConfigProblem } from '../config/problem.ts'
 import type { EditableExpertise } from '../http/expertise-routes.ts'
 import { Expertise } from '../learn/expertise.ts'
+import { drawnSpread } from '../learn/expertise-choice.ts'
 import { keepIncumbent } from '../learn/incumbent.ts'
 import type { Backend } from '../model/backend.ts'
 import type { ChoiceRecord } from '../model/choice.ts'
@@ -108,7 +109,11 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
       const group = asked === undefined ? undefined : groups.get(asked.name)
       if (asked === undefined || group === undefined) return null
       const price = secondsPerQuality(group)
-      const served = asked.considered.flatMap(({ seconds, ...quality }) => (seconds === null ? [] : [{ ...quality, seconds }]))
+      // The log has the deviations that were drawn with: from them choices can be computed again.
+      const spread = drawnSpread(asked.considered.length)
+      const served = asked.considered.flatMap(({ seconds, deviation, ...quality }) =>
+        seconds === null ? [] : [{ ...quality, deviation: spread * deviation, seconds }],
+      )
       // Of a conversation that goes on nothing was drawn; where quality has no price, it decided nothing, and neither did it where
       // a published rule chose the backend or the chosen one failed.
       const drawn = asked.incumbent === null && price > 0 && failovers.length === 0 && policy === undefined

@@ -9,7 +9,7 @@
  * first, counted; features by group. About 20 kB a model and tenant. Figures: bench record `expertise`.
  */
 import type { ExpectedQuality, Lesson, Subject } from '../model/quality.ts'
-import { choiceProbabilities } from './expertise-choice.ts'
+import { choiceProbabilities, drawnSpread } from './expertise-choice.ts'
 import { complementaryModels } from './expertise-complement.ts'
 import { Evidence } from './expertise-evidence.ts'
 import { SubjectFeatures } from './expertise-features.ts'
@@ -70,16 +70,17 @@ export class Expertise {
     const x = this.#features.read(subject)
     const share = this.#drawnShare(pool)
     const explores = share >= 1 || (share > 0 && random() < share)
+    const spread = drawnSpread(models.length)
     return models.map((model) => {
       const known = pool.models.get(model) ?? (this.#options.priors[model] === undefined ? UNKNOWN : this.#knownIn(pool, model))
       const mean = known.belief.mean(x, pool)
       const deviation = Math.sqrt(known.belief.variance(x, pool))
-      const drawn = explores ? mean + deviation * normal(random) : mean
+      const drawn = explores ? mean + spread * deviation * normal(random) : mean
       return { model, mean, deviation, observations: known.evidence.weight, drawn, ...(share < 1 ? { drawnShare: share } : {}) }
     })
   }
 
-  /** How often each model would have been chosen, where model i costs `extraCost[i]` beside its quality, in its units. */
+  /** How often each model would have been chosen, where model i costs `extraCost[i]` beside its quality, in its units; deviations are those of the draws. */
   probabilities(expected: readonly ExpectedQuality[], extraCost: readonly number[]): number[] {
     return choiceProbabilities(expected, extraCost, expected[0]?.drawnShare ?? 1)
   }

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { seededRandom } from '../../sim/random.ts'
 import { Expertise } from '../../src/learn/expertise.ts'
-import { choiceProbabilities } from '../../src/learn/expertise-choice.ts'
+import { choiceProbabilities, drawnSpread } from '../../src/learn/expertise-choice.ts'
 import type { Subject } from '../../src/model/quality.ts'
 
 const normal = (random: () => number): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
@@ -42,6 +42,21 @@ describe('probabilities of choices', () => {
       })
     }
   })
+})
+
+test('among more than three models draws are narrower, so that weak ones do not win by number', () => {
+  assert.deepEqual([1, 2, 3].map(drawnSpread), [1, 1, 1])
+  assert.ok(drawnSpread(4) < 1 && drawnSpread(8) < drawnSpread(4) && drawnSpread(100) > 0.4)
+  const random = seededRandom(1)
+  const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+  const subject: Subject = { topics: [['law', 1]], intent: ['ask', 1], inScope: 1, complexity: 0.5 }
+  let square = 0
+  for (let n = 0; n < 2000; n++) {
+    // a new one each time: draws fade where nobody grades
+    const expertise = new Expertise({ halfLifeMs: null, exploration: null, shareBetweenTenants: false, priors: {}, random, wallMs: () => 0 })
+    for (const { mean, deviation, drawn } of expertise.expect('t', names, subject)) square += ((drawn - mean) / deviation) ** 2 / (2000 * names.length)
+  }
+  assert.ok(Math.abs(Math.sqrt(square) - drawnSpread(8)) < 0.02, String(Math.sqrt(square)))
 })
 
 describe('complementary models', () => {
