@@ -14,7 +14,7 @@ import { Expertise } from '../src/learn/expertise.ts'
 import type { Subject } from '../src/model/quality.ts'
 import { projectRoot } from '../test/house/root.ts'
 import { PlainLinear } from './expertise/plain-linear.ts'
-import { drawPools, headroom, mean, splitOf, type Pool } from './expertise/pools.ts'
+import { drawPools, poolKinds, headroom, mean, splitOf, type Pool } from './expertise/pools.ts'
 import { follow, offLine, WINDOW, type Course, type Learner, type Run } from './expertise/simulation.ts'
 import { outcomeMatrices, type OutcomeMatrix } from './expertise/subjects.ts'
 
@@ -35,13 +35,7 @@ const SUBJECTS = values.subjects === 'shipped' ? 'shipped' : 'crossed'
 const FREEZE = [1000, 2000, 4000, 8000, 16_000].filter((at) => at <= OUTCOMES)
 /** Pools where perfect labels gain less have nothing to learn, and a share of nothing says nothing. */
 const LEAST_HEADROOM = 0.01
-const KINDS = [
-  { name: '2', size: 2, within: null },
-  { name: '3', size: 3, within: null },
-  { name: '4', size: 4, within: null },
-  { name: '6', size: 6, within: null },
-  { name: '3 close', size: 3, within: 0.02 },
-].filter(({ name }) => values.kinds === undefined || values.kinds.split(',').includes(name))
+const KINDS = poolKinds(values.kinds)
 
 const data = join(projectRoot(), '..', 'shared', 'data')
 if (!existsSync(join(data, 'llmrouter-outcomes-train-half.jsonl'))) {

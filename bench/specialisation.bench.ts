@@ -17,7 +17,7 @@ import { startGateway } from '../src/compose.ts'
 import { loadConfig } from '../src/config.ts'
 import { projectRoot } from '../test/house/root.ts'
 import { rowsOf } from '../training/labelled.ts'
-import { drawPools, mean, perfectLabels, scoreOf, splitOf, bestSingle, type Pool, type Split } from './expertise/pools.ts'
+import { drawPools, poolKinds, mean, perfectLabels, scoreOf, splitOf, bestSingle, type Pool, type Split } from './expertise/pools.ts'
 import { startFleet } from './specialisation/graded-fleet.ts'
 import type { OutcomeMatrix, Question } from './expertise/subjects.ts'
 
@@ -109,13 +109,7 @@ async function heldOut(test: readonly Asked[], ask: (question: Asked) => Promise
   return mean(gains)
 }
 
-const KINDS = [
-  { name: '2', size: 2, within: null },
-  { name: '3', size: 3, within: null },
-  { name: '4', size: 4, within: null },
-  { name: '6', size: 6, within: null },
-  { name: '3 close', size: 3, within: 0.02 },
-].filter(({ name }) => values.kinds === undefined || values.kinds.split(',').includes(name))
+const KINDS = poolKinds(values.kinds)
 const rows: string[] = ['| questions | pool | runs | perfect labels gain | 2,000 frozen | ' + `${OUTCOMES} frozen | learning 2,000-4,000 | learning 4,000-${OUTCOMES} | worst window from 2,000 on |`, '|---|---|---|---|---|---|---|---|---|']
 const started = new Date().toISOString()
 for (const matrix of matrices()) {

@@ -34,8 +34,9 @@ export const integerBelow = (random: Random, bound: number): number => Math.floo
 
 export const exponential = (random: Random, mean: number): number => -Math.log(1 - random()) * mean
 
+/** Box and Muller. */
+export const standardNormal = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+
 /** Median and the standard deviation of the logarithm. */
-export const logNormal = (random: Random, median: number, sigma: number): number => {
-  const radius = Math.sqrt(-2 * Math.log(1 - random()))
-  return median * Math.exp(sigma * radius * Math.cos(2 * Math.PI * random()))
-}
+export const logNormal = (random: Random, median: number, sigma: number): number =>
+  median * Math.exp(sigma * standardNormal(random))

@@ -14,6 +14,7 @@ import { seededRandom } from '../sim/random.ts'
 import { fingerprintAssetPath } from '../src/fingerprint-asset.ts'
 import { loadFingerprintModel, type FingerprintModel } from '../src/fingerprint/fingerprint-model.ts'
 import { EXAMPLE_WEIGHTS, LabelsByExample } from '../src/fingerprint/labels-by-example.ts'
+import { shuffled } from '../src/fingerprint/shuffled.ts'
 import { logistic } from '../src/fingerprint/train-filter.ts'
 import type { LabelledText } from '../src/fingerprint/training-lines.ts'
 import { projectRoot } from '../test/house/root.ts'
@@ -101,15 +102,6 @@ export function fitWeights(model: FingerprintModel, data: string, halves: readon
     }
   }
   return [...logistic(rows, wanted, new Float32Array(EXAMPLE_WEIGHTS.length), seededRandom(9))]
-}
-
-function shuffled<T>(values: readonly T[], random: () => number): T[] {
-  const order = [...values]
-  for (let place = order.length - 1; place > 0; place--) {
-    const other = Math.floor(random() * (place + 1))
-    ;[order[place], order[other]] = [order[other]!, order[place]!]
-  }
-  return order
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

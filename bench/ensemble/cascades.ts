@@ -5,11 +5,9 @@
  * answer has more of it than a wrong one with probability AUROC, and is then made a calibrated probability. Reported beside
  * the small and the large model alone, and a coin that escalates the same share.
  */
-import type { Random } from '../../sim/random.ts'
+import { standardNormal, type Random } from '../../sim/random.ts'
 import { Escalations } from '../../src/learn/escalations.ts'
 import { mean, type Matrix } from './matrix.ts'
-
-const normal = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 
 /** Inverse of the normal distribution function, by bisection. */
 function quantile(share: number): number {
@@ -37,7 +35,7 @@ export function casesOf(matrix: Matrix, small: number, large: number, auroc: num
   const apart = Math.SQRT2 * quantile(auroc)
   return matrix.questions.map(({ scores, topic }) => {
     const isRight = scores[small]! >= 0.5
-    const seen = normal(random) + (isRight ? apart : 0)
+    const seen = standardNormal(random) + (isRight ? apart : 0)
     const odds = (base / (1 - base)) * Math.exp(apart * seen - (apart * apart) / 2)
     return { small: scores[small]!, large: scores[large]!, topic, confidence: odds / (1 + odds) }
   })

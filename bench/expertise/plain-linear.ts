@@ -1,8 +1,8 @@
 /**
  * The plain method to beat: linear Thompson sampling on the topic posterior, a regression a model, nothing shared between
- * models and nothing learned about the prior (FINGERPRINT.md section 7 of the task's material measured it on more questions).
+ * models and nothing learned about the prior.
  */
-import type { Random } from '../../sim/random.ts'
+import { standardNormal, type Random } from '../../sim/random.ts'
 import { Belief, type CoefficientPrior } from '../../src/learn/expertise-belief.ts'
 import type { FeatureVector } from '../../src/learn/expertise-features.ts'
 import type { ExpectedQuality, Lesson, Subject } from '../../src/model/quality.ts'
@@ -27,8 +27,7 @@ export class PlainLinear implements Learner {
     return models.map((model) => {
       const belief = this.#beliefOf(model)
       const [mean, deviation] = [belief.mean(x, PRIOR), Math.sqrt(belief.variance(x, PRIOR))]
-      const normal = Math.sqrt(-2 * Math.log(1 - this.#random())) * Math.cos(2 * Math.PI * this.#random())
-      return { model, mean, deviation, observations: 0, drawn: mean + deviation * normal }
+      return { model, mean, deviation, observations: 0, drawn: mean + deviation * standardNormal(this.#random) }
     })
   }
 

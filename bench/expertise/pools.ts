@@ -1,19 +1,26 @@
 /** Pools of models to choose from, and what the best single model and perfect labels would bring on held-out questions. */
 import { integerBelow, type Random } from '../../sim/random.ts'
+import { shuffled } from '../../src/fingerprint/shuffled.ts'
 import type { OutcomeMatrix, Question } from './subjects.ts'
 
 export type Pool = { readonly kind: string; readonly matrix: OutcomeMatrix; readonly members: readonly number[] }
 export type Split = { readonly learn: readonly Question[]; readonly test: readonly Question[] }
 
+/** The pools that benches draw: by size, and three that lie close together. `only`: names with commas between. */
+export const poolKinds = (only: string | undefined) =>
+  [
+    { name: '2', size: 2, within: null },
+    { name: '3', size: 3, within: null },
+    { name: '4', size: 4, within: null },
+    { name: '6', size: 6, within: null },
+    { name: '3 close', size: 3, within: 0.02 },
+  ].filter(({ name }) => only === undefined || only.split(',').includes(name))
+
 export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
 export const scoreOf = (questions: readonly Question[], model: number): number => mean(questions.map(({ scores }) => scores[model]!))
 
 export function splitOf(matrix: OutcomeMatrix, random: Random): Split {
-  const order = [...matrix.questions]
-  for (let place = order.length - 1; place > 0; place--) {
-    const other = integerBelow(random, place + 1)
-    ;[order[place], order[other]] = [order[other]!, order[place]!]
-  }
+  const order = shuffled(matrix.questions, random)
   const half = order.length >> 1
   return { learn: order.slice(0, half), test: order.slice(half) }
 }

@@ -9,7 +9,7 @@ import { systemAfter } from '../fleet/timers.ts'
 import type { Escalations } from '../learn/escalations.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Asking } from '../model/asking.ts'
-import type { ExpectedQuality, Subject } from '../model/quality.ts'
+import { UNREAD_SUBJECT, type ExpectedQuality, type Subject } from '../model/quality.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import type { Conversations } from './conversations.ts'
 import type { Fingerprints } from './fingerprints.ts'
@@ -58,8 +58,8 @@ export function buildAsking(parts: AskingParts): AskingStages {
     modelsOf: (name) => groups.get(name)?.models ?? null,
     secondsPerQuality: (name) => 100 * (groups.get(name)?.secondsPerQualityPoint ?? GROUP_DEFAULTS.secondsPerQualityPoint),
     offered,
-    chooseMembers: (turn, models, n) => expertise.complementary(turn.tenant, models, turn.subject ?? UNREAD, n),
-    qualities: (turn, models) => expertise.expect(turn.tenant, models, turn.subject ?? UNREAD).map(({ mean }) => mean),
+    chooseMembers: (turn, models, n) => expertise.complementary(turn.tenant, models, turn.subject ?? UNREAD_SUBJECT, n),
+    qualities: (turn, models) => expertise.expect(turn.tenant, models, turn.subject ?? UNREAD_SUBJECT).map(({ mean }) => mean),
     underModel: (turn, model, added) => underModel(turn, model, added, resolvePorts),
     adopt: (turn, output, storedId, { model, backendId }) => {
       sessions.rememberHome(turn.tenant, turn.session.id, backendId)
@@ -106,6 +106,3 @@ function usable(asking: Asking, group: readonly string[] | null, offered: (model
   if (models.length === 0 || !others.every(offered)) return null
   return { ...asking, models, n: Math.min(asking.n, models.length) }
 }
-
-/** A turn that could not be fingerprinted, or where fingerprints are switched off. */
-const UNREAD: Subject = { topics: [], intent: ['', 0], inScope: 0, complexity: 0.5 }

@@ -16,7 +16,7 @@ import { ChoiceLog, LOG_PREFIX, LOG_SUFFIX } from '../learn/outcomes/choice-log.
 import { NumberedFiles } from '../learn/outcomes/numbered-files.ts'
 import { Outcomes, type Learner } from '../learn/outcomes/outcomes.ts'
 import type { AnsweredTurn, ChoiceRecord } from '../model/choice.ts'
-import type { Subject } from '../model/quality.ts'
+import { UNREAD_SUBJECT, type Subject } from '../model/quality.ts'
 import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import { outcomeCounters } from '../outcome-totals.ts'
@@ -143,13 +143,10 @@ const gradable = ({ outcome, ttftMs }: Receipt): boolean =>
 const answerOf = (
   tenant: string,
   { id, model, createdAtMs }: Receipt,
-  subject: Subject = UNREAD,
+  subject: Subject = UNREAD_SUBJECT,
   choice: ChoiceRecord | null,
 ): AnsweredTurn => ({ tenant, id, model, subject, choice, atMs: createdAtMs })
 
 /** Subjects hold what the shipped model says; receipts of earlier versions hold nothing else. */
 const subjectOf = (note: Receipt['fingerprint']): Omit<Subject, 'embedding'> | undefined =>
   note === undefined ? undefined : { ...note, complexity: note.shippedComplexity ?? note.complexity }
-
-/** Of a turn that was not fingerprinted: it still teaches how good its model is altogether. */
-const UNREAD: Subject = { topics: [], intent: ['unknown', 0], inScope: 0, complexity: 0.5 }

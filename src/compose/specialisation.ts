@@ -13,7 +13,7 @@ import { keepIncumbent } from '../learn/incumbent.ts'
 import type { Backend } from '../model/backend.ts'
 import type { ChoiceRecord } from '../model/choice.ts'
 import type { ModelChoice } from '../model/decision.ts'
-import type { Subject } from '../model/quality.ts'
+import { UNREAD_SUBJECT } from '../model/quality.ts'
 import type { Receipt } from '../model/receipt.ts'
 import type { ResolvedTurn } from '../model/turn.ts'
 import type { TotalsCounter } from '../turn-totals.ts'
@@ -96,7 +96,7 @@ export function buildSpecialisation({ config, topics, lastModel, random, wallMs 
       if (group === undefined) return undefined
       const served = lastModel(turn)
       const incumbent = served !== null && group.models.includes(served) ? served : null
-      const expected = expertise.expect(turn.tenant, group.models, turn.subject ?? UNREAD)
+      const expected = expertise.expect(turn.tenant, group.models, turn.subject ?? UNREAD_SUBJECT)
       const begun = look ? expected.map((quality) => ({ ...quality, drawn: quality.mean })) : expected
       const judged = incumbent === null ? begun : keepIncumbent(expected, incumbent)
       return {
@@ -148,9 +148,6 @@ export function checkTopics({ file, models, backends, askingRules }: Specialisat
 }
 
 const secondsPerQuality = ({ secondsPerQualityPoint }: ModelGroupConfig): number => POINTS * secondsPerQualityPoint
-
-/** A turn that could not be fingerprinted, or where fingerprints are switched off. */
-const UNREAD: Subject = { topics: [], intent: ['', 0], inScope: 0, complexity: 0.5 }
 
 /** Points of quality in a whole one. */
 const POINTS = 100

@@ -12,6 +12,7 @@
  */
 import type { SemanticFingerprint } from '../model/fingerprint.ts'
 import type { ConversationItem } from '../model/item.ts'
+import { fnv1a } from '../model/text-hash.ts'
 import type { Speaker } from './conversation-context.ts'
 import { spokenItem } from './conversation-items.ts'
 import { markIn, seenIn, WorkingConversation } from './conversation-record.ts'
@@ -126,7 +127,7 @@ export class FingerprintCache {
   }
 
   #shardOf(key: string): ConversationShard {
-    return this.#shards[(hashOf(key) >>> 0) % this.#shards.length]!
+    return this.#shards[(fnv1a(key) >>> 0) % this.#shards.length]!
   }
 
   /** True where the context continues what is known. */
@@ -200,12 +201,5 @@ export function markOf(context: readonly ConversationItem[], end: number): numbe
   if (item === undefined) return 0
   const spoken = spokenItem(item)
   const text = spoken === null ? item.type : `${spoken.speaker}${spoken.text.length}${spoken.text.slice(0, 64)}${spoken.text.slice(-64)}`
-  return hashOf(text)
-}
-
-/** FNV-1a (Fowler, Noll, Vo) over UTF-16 units. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5
-  for (let place = 0; place < text.length; place++) hash = Math.imul(hash ^ text.charCodeAt(place), 0x01000193)
-  return hash
+  return fnv1a(text)
 }

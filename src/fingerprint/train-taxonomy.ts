@@ -8,6 +8,7 @@
 import { areaUnderCurve, bestTemperature, calibrationError } from './calibration.ts'
 import { indexOfMost, LabelFilter } from './label-filter.ts'
 import { intoParts } from './label-parts.ts'
+import { shuffled } from './shuffled.ts'
 import { logSoftmax, SoftmaxHead } from './softmax-head.ts'
 import { Taxonomy, type TaxonomyKind } from './taxonomy.ts'
 import type { FeatureReader, TextFeatures } from './text-features.ts'
@@ -276,13 +277,4 @@ function foldsOf(count: number, random: () => number): Int32Array {
     folds[at] = place % FOLDS
   })
   return folds
-}
-
-function shuffled<T>(values: readonly T[], random: () => number): T[] {
-  const order = [...values]
-  for (let place = order.length - 1; place > 0; place--) {
-    const other = Math.floor(random() * (place + 1))
-    ;[order[place], order[other]] = [order[other]!, order[place]!]
-  }
-  return order
 }

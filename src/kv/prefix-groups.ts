@@ -11,6 +11,7 @@
  * An entry costs 8 bytes a block of its prefix and 128 bytes of bits. At most `maxGroups`, of at most `MOST_BLOCKS` blocks;
  * the least recently used leaves first (`evicted`). A turn costs one comparison per group.
  */
+import { fnv1a } from '../model/text-hash.ts'
 import { prefixOf, startsWith, type BlockChain } from '../model/turn.ts'
 
 export type PrefixGroup = {
@@ -115,8 +116,7 @@ function newBits(): Uint8Array {
 }
 
 function mark(bits: Uint8Array, sessionId: string): void {
-  let hash = 0x811c9dc5 // FNV-1a
-  for (let at = 0; at < sessionId.length; at++) hash = Math.imul(hash ^ sessionId.charCodeAt(at), 0x01000193)
+  let hash = fnv1a(sessionId)
   // MurmurHash3's finaliser: names that count up differ in their last letters only
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)

@@ -12,6 +12,7 @@
  * one. Of turns that nobody read all look alike and none is known to be a repeat: each counts in full. A table of fixed size, 192 kB: whoever comes to a taken place takes it over, and the other begins anew. Forgotten at a restart.
  */
 import type { Subject } from '../model/quality.ts'
+import { fnv1a } from '../model/text-hash.ts'
 
 const PLACES = 32_768
 /** Subjects are kept in steps of 1/65,535 where answers wait for their outcomes. */
@@ -36,8 +37,7 @@ export class Repeats {
 }
 
 function tagOf(model: string, { topics, intent, inScope, complexity }: Subject): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < model.length; at++) hash = Math.imul(hash ^ model.charCodeAt(at), 0x01000193)
+  let hash = fnv1a(model)
   const add = (probability: number): void => {
     hash = Math.imul(hash ^ Math.round(STEPS * probability), 0x9e3779b1)
     hash ^= hash >>> 15

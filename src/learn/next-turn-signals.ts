@@ -10,6 +10,7 @@
 import type { Labelled } from '../model/fingerprint.ts'
 import type { ConversationItem } from '../model/item.ts'
 import { isObject, type JsonValue } from '../model/json.ts'
+import { fnv1a, FNV_OFFSET } from '../model/text-hash.ts'
 import { asksAgain, sketchOf, type QuestionSketch } from './question-sketch.ts'
 import { NO_EVIDENCE, withSign, type Evidence } from './signals.ts'
 
@@ -94,9 +95,7 @@ const MARKED_CHARACTERS = 64
 function markOf(item: ConversationItem): number {
   const text = item.type === 'message' ? textOf(item['content']).trim() : `${String(item['call_id'])} ${String(item['name'])}`
   const ends = text.length <= 2 * MARKED_CHARACTERS ? text : text.slice(0, MARKED_CHARACTERS) + text.slice(-MARKED_CHARACTERS)
-  let hash = 0x811c9dc5 ^ text.length
-  for (let place = 0; place < ends.length; place++) hash = Math.imul(hash ^ ends.charCodeAt(place), 0x01000193)
-  return (hash >>> 0) + 1
+  return (fnv1a(ends, FNV_OFFSET ^ text.length) >>> 0) + 1
 }
 
 function textOf(content: JsonValue | undefined): string {

@@ -18,6 +18,9 @@ export type Subject = {
   readonly kinds?: readonly Labelled[]
 }
 
+/** Of a turn that was not fingerprinted: it still tells how good its model is altogether. */
+export const UNREAD_SUBJECT: Subject = { topics: [], intent: ['unknown', 0], inScope: 0, complexity: 0.5 }
+
 /** What is expected of one model's answer. Quality is what an outcome's score would be, 0..1. */
 export type ExpectedQuality = {
   readonly model: string

@@ -4,6 +4,7 @@
  * would clash, so it stays the same over the turns of a conversation (names are part of the cached prefix). Flattened
  * names have at most 64 characters; what is cut off or clashes gets a short hash of the whole name instead.
  */
+import { fnv1a } from '../model/text-hash.ts'
 
 /** What the client calls the tool. */
 export type ToolName = { readonly kind: 'function' | 'custom'; readonly name: string; readonly namespace?: string }
@@ -66,8 +67,4 @@ function withHash(name: string, tool: ToolName): string {
 }
 
 /** FNV-1a, 32 bits, in seven base-36 digits. */
-function shortHash(text: string): string {
-  let hash = 0x811c9dc5
-  for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
-  return (hash >>> 0).toString(36).padStart(HASH_LENGTH, '0')
-}
+const shortHash = (text: string): string => (fnv1a(text) >>> 0).toString(36).padStart(HASH_LENGTH, '0')

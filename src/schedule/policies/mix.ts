@@ -1,3 +1,5 @@
+import { fnv1a } from '../../model/text-hash.ts'
+
 /** A well mixed unsigned 32-bit number from an integer (Chris Wellons' lowbias32) and a salt. */
 export const mix32 = (value: number, salt = 0): number => {
   let x = (value ^ salt) >>> 0
@@ -7,8 +9,4 @@ export const mix32 = (value: number, salt = 0): number => {
 }
 
 /** FNV-1a of the UTF-16 units, mixed. */
-export const hashText = (text: string): number => {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
-  return mix32(hash)
-}
+export const hashText = (text: string): number => mix32(fnv1a(text))
